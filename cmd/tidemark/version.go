@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidemark-sync/tidemark/internal/wire"
+)
+
+func versionVerb(d *door) *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version, and the protocol versions it speaks",
+		Example: "  tidemark version --json",
+		Args:    args(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			v := struct {
+				Version     string `json:"version"`
+				Go          string `json:"go"`
+				Platform    string `json:"platform"`
+				MinProtocol uint32 `json:"min_protocol"`
+				MaxProtocol uint32 `json:"max_protocol"`
+			}{buildVersion(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, wire.MinProtocol, wire.MaxProtocol}
+			return d.show(v, func(w io.Writer) {
+				fmt.Fprintf(w, "tidemark %s, protocol %d to %d, %s, %s\n", v.Version, v.MinProtocol, v.MaxProtocol, v.Go, v.Platform)
+			})
+		},
+	}
+}
+
+// buildVersion is the module's version, with the commit when it was built from one.
+func buildVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			return "devel-" + s.Value[:12]
+		}
+	}
+	return "devel"
+}

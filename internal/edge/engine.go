@@ -1,0 +1,183 @@
+package edge
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/clock"
+	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/wire"
+)
+
+// Config is what an Engine needs.
+type Config struct {
+	Path   string      // the application's SQLite file
+	Clock  clock.Clock // required
+	Rand   io.Reader   // required; a cryptographic source in production
+	Logger *slog.Logger
+	NoSync bool // tests only: no fsync
+	// RedoBytes bounds the redo ring of settled transactions kept in the file.
+	// 0 means DefaultRedoBytes.
+	RedoBytes int64
+}
+
+// DefaultRedoBytes is how much of what was handed in stays in the file.
+const DefaultRedoBytes = 64 << 20
+
+// layoutFormat is the version of layoutSQL.
+const layoutFormat = 1
+
+// An Engine keeps one file in sync: it captures what the application writes,
+// hands it in, and applies what comes back. Its methods are synchronous and may
+// be called from several goroutines, one at a time proceeding.
+type Engine struct {
+	cfg Config
+
+	mu     sync.Mutex
+	conn   *sqlite.Conn // the only connection Tidemark has to the file
+	setup  *wire.Setup  // nil until Install
+	tables []table      // synced tables, in setup order; index+1 is _tidemark_table.id
+	shape  int64        // PRAGMA schema_version that tables was checked against
+}
+
+// A table is a synced table with the SQL that the engine needs for it.
+//
+// schema is the file's share of the setup's table: columns that the file lacks
+// are left out, columns that only the file has are not in it either. missing
+// tells that the file has no such table now (trap S18: the middle of a rebuild).
+type table struct {
+	id      int64
+	schema  *change.Table
+	stored  []int    // indices of stored columns in schema.Columns
+	names   []string // their names
+	key     []int    // indices into stored, in key order
+	undo    []int    // the undo log's value column for each stored column
+	missing bool
+}
+
+// Open opens a file, which need not exist yet. The engine captures nothing until
+// Install. A file written by a newer layout is refused.
+func Open(cfg Config) (*Engine, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.RedoBytes == 0 {
+		cfg.RedoBytes = DefaultRedoBytes
+	}
+	if cfg.Clock == nil || cfg.Rand == nil {
+		return nil, errors.New("open edge: a clock and a source of randomness are required")
+	}
+	// The acknowledgement chain must survive a power cut: the hub will not send
+	// twice what this file said it had.
+	conn, err := sqlite.Open(cfg.Path, sqlite.Options{NoSync: cfg.NoSync, Full: true})
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{cfg: cfg, conn: conn}
+	if err := e.load(); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("open edge %s: %w", cfg.Path, err)
+	}
+	return e, nil
+}
+
+// load reads what an earlier Install left in the file.
+func (e *Engine) load() error {
+	e.setup, e.tables, e.shape = nil, nil, 0
+	has, err := e.hasLayout()
+	if err != nil || !has {
+		return err
+	}
+	v, err := e.meta(metaFormat)
+	if err != nil {
+		return err
+	}
+	if v.Int() > layoutFormat {
+		return fmt.Errorf("the file was written by a newer Tidemark (layout %d, this build knows %d): upgrade this agent", v.Int(), layoutFormat)
+	}
+	raw, err := e.meta(metaSetup)
+	if err != nil || raw.IsNull() {
+		return err
+	}
+	setup := new(wire.Setup)
+	if err := json.Unmarshal([]byte(raw.Str()), setup); err != nil {
+		return fmt.Errorf("read stored setup: %w", err)
+	}
+	e.setup = setup
+	return e.loadTables()
+}
+
+func (e *Engine) hasLayout() (bool, error) {
+	_, ok, err := sqlite.One(e.conn, `SELECT 1 FROM sqlite_schema WHERE type='table' AND name='_tidemark_meta'`)
+	return ok, err
+}
+
+// Close closes the file. It is safe to call twice.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.conn == nil {
+		return nil
+	}
+	err := e.conn.Close()
+	e.conn = nil
+	return err
+}
+
+// Installed reports whether the file is enrolled.
+func (e *Engine) Installed() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.setup != nil
+}
+
+// Setup returns the setup in force, or nil. It must not be modified.
+func (e *Engine) Setup() *wire.Setup {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.setup
+}
+
+// meta reads one value of _tidemark_meta; NULL when absent.
+func (e *Engine) meta(key string) (change.Value, error) {
+	v, _, err := sqlite.One(e.conn, `SELECT value FROM _tidemark_meta WHERE key=?`, change.Text(key))
+	if err != nil {
+		return v, fmt.Errorf("read %s: %w", key, err)
+	}
+	return v, nil
+}
+
+// setMeta writes one value of _tidemark_meta; NULL removes it.
+func (e *Engine) setMeta(key string, v change.Value) error {
+	var err error
+	if v.IsNull() {
+		err = sqlite.Exec(e.conn, `DELETE FROM _tidemark_meta WHERE key=?`, change.Text(key))
+	} else {
+		err = sqlite.Exec(e.conn, `INSERT INTO _tidemark_meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value=?2`, change.Text(key), v)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", key, err)
+	}
+	return nil
+}
+
+// metaInt reads an integer of _tidemark_meta; 0 when absent.
+func (e *Engine) metaInt(key string) (int64, error) {
+	v, err := e.meta(key)
+	return v.Int(), err
+}
+
+// tableNamed returns a synced table by name, or nil.
+func (e *Engine) tableNamed(name string) *table {
+	for i := range e.tables {
+		if sameName(e.tables[i].schema.Name, name) {
+			return &e.tables[i]
+		}
+	}
+	return nil
+}

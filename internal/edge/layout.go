@@ -1,0 +1,87 @@
+package edge
+
+// What Tidemark keeps inside the application's own file. It must live there:
+// capture has to commit and roll back with the application's transactions.
+//
+//	_tidemark_meta      key, value: identity, cursor, setup (see the meta… constants)
+//	_tidemark_tx        one row: the application may bump id at the start of a transaction
+//	_tidemark_applying  has a row exactly while an apply transaction runs: capture is mute
+//	_tidemark_table     numbers the synced tables for the undo log
+//	_tidemark_undo      the capture log: undo images in raw columns, in order of writing
+//	_tidemark_outbox    exported transactions and what became of them
+//	_tidemark_pending   (table, key) → unsettled transactions that touch the row
+//	_tidemark_shadow    the hub's version of every row with pending work, or its absence
+//	_tidemark_rescue    copies of local work that was discarded or displaced
+//
+// Undo images are raw column values in columns without affinity, not quote()d
+// text: exact for every storage class, no function call per value, no parser.
+// v0…vN are the table's stored columns (change.Table.Stored order).
+const layoutSQL = `
+CREATE TABLE IF NOT EXISTS _tidemark_meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _tidemark_tx (id INTEGER NOT NULL);
+INSERT INTO _tidemark_tx SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM _tidemark_tx);
+CREATE TABLE IF NOT EXISTS _tidemark_applying (x);
+CREATE TABLE IF NOT EXISTS _tidemark_table (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS _tidemark_outbox (
+  seq    INTEGER PRIMARY KEY,   -- place in the incarnation's chain
+  id     BLOB NOT NULL UNIQUE,  -- change.TxID
+  sum    BLOB NOT NULL,         -- change.Hash
+  at     INTEGER NOT NULL,      -- wall clock of its oldest change, Unix ms
+  state  INTEGER NOT NULL,      -- outboxState
+  reason TEXT NOT NULL DEFAULT '',
+  aside  INTEGER NOT NULL DEFAULT 0, -- 1: taken out of the tables until its outcome (trap S19)
+  ops    INTEGER NOT NULL,
+  body   BLOB NOT NULL          -- change.AppendTransaction
+);
+CREATE INDEX IF NOT EXISTS _tidemark_outbox_state ON _tidemark_outbox (state, seq);
+CREATE TABLE IF NOT EXISTS _tidemark_pending (
+  tbl  TEXT NOT NULL,
+  key  BLOB NOT NULL,           -- change.Key.ID
+  seq  INTEGER NOT NULL,        -- _tidemark_outbox.seq
+  PRIMARY KEY (tbl, key, seq)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS _tidemark_pending_seq ON _tidemark_pending (seq);
+CREATE TABLE IF NOT EXISTS _tidemark_shadow (
+  tbl  TEXT NOT NULL,
+  key  BLOB NOT NULL,           -- change.Key.ID
+  row  BLOB,                    -- change.AppendRow of the stored columns by name; NULL: absent at the hub
+  PRIMARY KEY (tbl, key)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _tidemark_rescue (
+  id     INTEGER PRIMARY KEY,
+  at     INTEGER NOT NULL,      -- Unix ms
+  reason TEXT NOT NULL,
+  body   BLOB NOT NULL          -- change.AppendTransaction
+);
+`
+
+// outboxState is how far a transaction has come.
+type outboxState int64
+
+const (
+	waiting     outboxState = 0 // not known to be durable at the hub: unsafe
+	durable     outboxState = 1 // the hub has it: do not resend; its overlay stays
+	quarantined outboxState = 2 // the hub parked it; its overlay stays
+	settled     outboxState = 3 // its outcome is in the pulled state; kept in the redo ring
+)
+
+// Keys of _tidemark_meta.
+const (
+	metaFormat      = "format"         // layout version
+	metaDevice      = "device"         // change.DeviceID text
+	metaIncarnation = "incarnation"    // change.Incarnation text
+	metaSeed        = "seed"           // 16 bytes; the next transactions' uuids derive from it (see txID)
+	metaSeq         = "seq"            // last outbox seq given
+	metaSum         = "sum"            // chain hash at metaSeq
+	metaCursor      = "cursor"         // change.Cursor text of the data in the file
+	metaGrants      = "grants"         // JSON []rule.Grant whose rows the file holds
+	metaScopes      = "scopes"         // hex hash of the readable scopes the file holds
+	metaMark        = "outcome_mark"   // last outcome mark applied
+	metaSetup       = "setup"          // JSON wire.Setup
+	metaVersion     = "schema_version" // PRAGMA schema_version after our last DDL
+	metaOffset      = "clock_offset"   // hub clock − device clock, ms
+	metaHLC         = "hlc"            // last reading given
+	metaProgress    = "last_progress"  // Unix ms of the last push or pull that moved something
+	metaContact     = "last_contact"   // Unix ms of the last answer from the hub
+	metaComplete    = "complete"       // 1 once a bootstrap was installed (trap D18)
+)

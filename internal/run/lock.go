@@ -1,0 +1,47 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrLocked says that another process of ours works on the same thing.
+var ErrLocked = errors.New("another tidemark process is working on it")
+
+// A fileLock is an flock on a side file. It is never taken on a database: opening
+// and closing one drops SQLite's own locks.
+type fileLock struct{ f *os.File }
+
+// lockFile takes the lock or returns ErrLocked at once. The kernel releases it
+// when the process ends, however it ends.
+func lockFile(path string) (*fileLock, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock %s: %w", path, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		holder := make([]byte, 32)
+		n, _ := f.ReadAt(holder, 0)
+		_ = f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock %s (held by process %s): %w", path, holder[:n], ErrLocked)
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	if err := f.Truncate(0); err == nil {
+		_, _ = fmt.Fprintf(f, "%d", os.Getpid()) // for people; the lock is the flock
+	}
+	return &fileLock{f: f}, nil
+}
+
+// release gives the lock back. The file stays: removing it would let two
+// processes hold locks on two files of one name.
+func (l *fileLock) release() {
+	if l != nil && l.f != nil {
+		_ = l.f.Close()
+		l.f = nil
+	}
+}

@@ -1,0 +1,187 @@
+// Package wire is the protocol between an edge and a hub: the messages, how they
+// become frames, version and schema negotiation, and the transport under it.
+//
+// One session is one ordered, authenticated stream of frames in each direction.
+// Every request is idempotent: a session may end anywhere and the next one
+// starts from what each side has on disk (I5).
+package wire
+
+import (
+	"time"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/rule"
+)
+
+// Protocol versions this build speaks.
+const (
+	MinProtocol = 1
+	MaxProtocol = 1
+)
+
+// A Message is one frame's meaning. The concrete types below are the protocol.
+type Message interface{ message() }
+
+// Hello opens a session: edge → hub.
+type Hello struct {
+	Min, Max    uint32 // protocol versions
+	Agent       string // build version, for people
+	Device      change.DeviceID
+	Incarnation change.Incarnation
+	Schema      change.SchemaHash // of the synced tables in the file; zero when the file is empty
+	Rules       change.Hash       // of the Setup the edge has; zero when none
+	Clock       time.Time         // the device's wall clock as it sends this
+	Status      EdgeStatus
+}
+
+// EdgeStatus is what the edge says of itself, so that the hub can show it.
+type EdgeStatus struct {
+	OutboxDepth  uint64        // transactions not yet durable at the hub
+	OldestUnsafe time.Duration // age of the oldest of them; 0 when none
+	Quarantined  uint64
+	App          string // "sqlite 3.40.1", when known
+}
+
+// Welcome answers Hello: hub → edge.
+type Welcome struct {
+	Protocol uint32
+	Hub      string // name, for people
+	Epoch    change.Epoch
+	Clock    time.Time    // the hub's wall clock as it sends this
+	Setup    *Setup       // nil when the edge's is current
+	Grants   []rule.Grant // in force now
+	Scopes   change.Hash  // names the set of readable scopes
+	MaxFrame uint32       // bytes the hub accepts in one frame
+	MaxTx    uint32       // bytes the hub accepts in one transaction
+	Progress uint64       // last Seq of this incarnation the hub has
+	Sum      change.Hash  // chain hash at Progress; zero when none
+}
+
+// Setup is what an edge must know to serve a file.
+type Setup struct {
+	Schema change.Schema
+	DDL    []string // statements that create the tables in an empty file, in order
+	Rules  rule.Rules
+	Hash   change.Hash // names this Setup
+}
+
+// Push hands in transactions in chain order: edge → hub.
+type Push struct {
+	Body []byte // sealed batch of transactions (change.SealTransactions)
+}
+
+// PushResult answers Push: hub → edge. Durable means: stop resending.
+type PushResult struct {
+	Durable uint64 // every Seq up to here is durable at the hub
+	Results []TxResult
+	Fork    bool // the chain does not fit: the file was cloned or restored
+}
+
+// TxResult is what became of one transaction.
+type TxResult struct {
+	Seq      uint64
+	Status   uint8 // hub.Status
+	Reason   string
+	Receipts int // how many conflict receipts it produced
+}
+
+// Pull asks for everything after a cursor: edge → hub.
+type Pull struct {
+	Cursor  change.Cursor
+	Scopes  change.Hash // the set of scopes the edge holds (or staged)
+	Outcome uint64      // last outcome mark seen
+	Wait    bool        // answer only when there is something
+	// Echo asks for the rows that only this incarnation touched, too. The pull
+	// that ends a bootstrap sets it: its chunks were read at other moments, so the
+	// edge cannot tell which of its own transactions they already hold.
+	Echo bool
+}
+
+// Delta answers Pull in one or more parts, all of one snapshot: hub → edge.
+type Delta struct {
+	Body     []byte // sealed Rows; may be empty
+	Last     bool
+	Next     change.Cursor // with Last
+	Outcomes []TxResult    // with Last
+	Mark     uint64        // with Last
+}
+
+// Rebase answers Pull when the cursor cannot be served: hub → edge. The edge
+// bootstraps the scopes it lacks (all of them when Full) and pulls again.
+type Rebase struct {
+	Full   bool // the cursor is below the floor or of another history
+	Reason string
+	Grants []rule.Grant
+	Scopes change.Hash
+}
+
+// Fetch asks for bootstrap chunks: edge → hub.
+type Fetch struct {
+	Scopes []rule.ScopeID // which scopes; nil means all readable ones
+	Table  string         // "" starts
+	After  change.Key     // nil: from the table's start
+	Window uint32         // how many chunks may be sent before the next Fetch; ≥ 1
+}
+
+// Chunk answers Fetch: hub → edge.
+type Chunk struct {
+	At    change.Cursor // a cursor at or before this chunk's snapshot; keep the first one
+	Body  []byte        // sealed Rows
+	Table string        // where to go on
+	After change.Key
+	Done  bool             // nothing follows
+	Total map[string]int64 // estimated rows per table; with the first chunk only
+}
+
+// Verify asks for digests, or rows of buckets, at one cursor: edge → hub. The hub
+// answers with the Delta from Cursor, then with a Digests of the same snapshot.
+type Verify struct {
+	Cursor  change.Cursor
+	Scopes  change.Hash
+	Outcome uint64
+	Tables  []string
+	Buckets []int // with exactly one table: its rows in these buckets, not digests
+}
+
+// Digests follows the Delta that answers Verify.
+type Digests struct {
+	At      change.Cursor
+	Digests []change.Digest
+	Body    []byte // sealed Rows of the asked buckets
+}
+
+// Ping asks for a Pong: both ways. A side that hears nothing for three intervals
+// ends the session (trap D17).
+type Ping struct {
+	N      uint64
+	Status *EdgeStatus // from edges
+}
+
+// Pong answers Ping.
+type Pong struct{ N uint64 }
+
+// Fault is a refusal: both ways. It ends the session unless Request is set.
+type Fault struct {
+	Code       string // stable, e.g. "revoked", "oversized", "unsupported-version"
+	Message    string // what happened, to what
+	Hint       string // what to do
+	RetryAfter time.Duration
+	Fatal      bool // trying again without a person's action is pointless
+}
+
+func (f *Fault) Error() string { return f.Code + ": " + f.Message }
+
+func (*Hello) message()      {}
+func (*Welcome) message()    {}
+func (*Push) message()       {}
+func (*PushResult) message() {}
+func (*Pull) message()       {}
+func (*Delta) message()      {}
+func (*Rebase) message()     {}
+func (*Fetch) message()      {}
+func (*Chunk) message()      {}
+func (*Verify) message()     {}
+func (*Digests) message()    {}
+func (*Ping) message()       {}
+func (*Pong) message()       {}
+func (*Fault) message()      {}
