@@ -76,11 +76,30 @@ type reader struct {
 	s   string
 	i   int
 	err error
+
+	// For sealed batches, where few bytes may claim many rows.
+	budget int     // bytes that may still be allocated
+	rows   int     // rows that may still come
+	num    []int64 // scratch of ints
 }
 
 func (r *reader) fail(format string, args ...any) {
 	if r.err == nil {
 		r.err = fmt.Errorf("%w: %s at byte %d", ErrCorrupt, fmt.Sprintf(format, args...), r.i)
+	}
+	r.i = len(r.s)
+}
+
+// refuse makes err the reader's fault, if it is one.
+func (r *reader) refuse(err error) {
+	if err != nil {
+		r.fail("%v", err)
+	}
+}
+
+func (r *reader) tooLarge(what string) {
+	if r.err == nil {
+		r.err = fmt.Errorf("%w: %s", ErrTooLarge, what)
 	}
 	r.i = len(r.s)
 }
@@ -136,7 +155,7 @@ func (r *reader) varint() int64 { return unzigzag(r.uvarint()) }
 // left: a claim beyond that is a lie, caught before anything is allocated.
 func (r *reader) count(what string, size int) int {
 	n := r.uvarint()
-	if r.err == nil && n > uint64(r.left()/size) {
+	if r.err == nil && n > uint64(r.left()/max(size, 1)) {
 		r.fail("%d %s cannot fit in %d bytes", n, what, r.left())
 		return 0
 	}

@@ -30,8 +30,8 @@ func DecodeTransaction(b []byte) (*Transaction, error) {
 	t := &Transaction{}
 	r.head(t)
 	t.Ops = r.ops()
-	for i := range t.Ops {
-		r.checkBase(t, &t.Ops[i])
+	if r.err == nil {
+		r.refuse(checkOps(t))
 	}
 	if err := r.end(); err != nil {
 		return nil, fmt.Errorf("decode transaction: %w", err)
@@ -81,15 +81,6 @@ func (r *reader) head(t *Transaction) {
 		r.fail("unknown transaction flags %#x", flags)
 	}
 	t.Unaware = flags&flagUnaware != 0
-}
-
-// checkBase refuses an op whose base cursor is not in the transaction. An op
-// may name base 0 of none: an author who has seen nothing.
-func (r *reader) checkBase(t *Transaction, op *Op) {
-	if op.BaseAt < len(t.Bases) || op.BaseAt == 0 {
-		return
-	}
-	r.fail("operation refers to base cursor %d of %d", op.BaseAt, len(t.Bases))
 }
 
 // appendOps writes operations. Table and column names are written where a
@@ -200,7 +191,6 @@ func (r *reader) op(op *Op, known *shapes) {
 			op.Rows[i] = r.uint64()
 		}
 	}
-	r.checkOp(op)
 }
 
 // index reads a small number that will be used as a slice index.
@@ -213,38 +203,49 @@ func (r *reader) index() int {
 	return int(n)
 }
 
-// checkOp holds an operation to the shape that Op's comment promises, so that
+// checkOp holds an operation to the form that Op's comment promises, so that
 // nobody downstream indexes New or Base out of range.
-func (r *reader) checkOp(op *Op) {
-	if r.err != nil {
-		return
+func checkOp(op *Op, bases int) error {
+	switch {
+	case op.Kind < Insert || op.Kind > Delete:
+		return fmt.Errorf("operation kind %d on table %q", op.Kind, op.Table)
+	case len(op.Key) == 0:
+		return fmt.Errorf("%v of %q without a key", op.Kind, op.Table)
+	case len(op.New) != newLen(op.Kind, len(op.Columns)):
+		return fmt.Errorf("%v of %q has %d new values for %d columns", op.Kind, op.Table, len(op.New), len(op.Columns))
+	case len(op.Base) != baseLen(op.Kind, len(op.Columns)):
+		return fmt.Errorf("%v of %q has %d base values for %d columns", op.Kind, op.Table, len(op.Base), len(op.Columns))
+	case op.BaseAt < 0 || op.BaseAt > 0 && op.BaseAt >= bases:
+		return fmt.Errorf("%v of %q refers to base cursor %d of %d", op.Kind, op.Table, op.BaseAt, bases)
 	}
-	if want := newLen(op); len(op.New) != want {
-		r.fail("%v of %q has %d new values, want %d", op.Kind, op.Table, len(op.New), want)
-	}
-	if want := baseLen(op); len(op.Base) != want {
-		r.fail("%v of %q has %d base values, want %d", op.Kind, op.Table, len(op.Base), want)
-	}
-	if op.Kind < Insert || op.Kind > Delete {
-		r.fail("operation kind %d", op.Kind)
-	}
-	if len(op.Key) == 0 {
-		r.fail("%v of %q without a key", op.Kind, op.Table)
-	}
+	return nil
 }
 
-func newLen(op *Op) int {
-	if op.Kind == Delete {
-		return 0
+// checkOps is checkOp for all of t. An op may name base 0 of none: its author
+// has seen nothing.
+func checkOps(t *Transaction) error {
+	for i := range t.Ops {
+		if err := checkOp(&t.Ops[i], len(t.Bases)); err != nil {
+			return err
+		}
 	}
-	return len(op.Columns)
+	return nil
 }
 
-func baseLen(op *Op) int {
-	if op.Kind == Insert {
+// newLen is how many new values an operation on some columns carries.
+func newLen(k OpKind, columns int) int {
+	if k == Delete {
 		return 0
 	}
-	return len(op.Columns)
+	return columns
+}
+
+// baseLen is how many base values an operation on some columns carries.
+func baseLen(k OpKind, columns int) int {
+	if k == Insert {
+		return 0
+	}
+	return columns
 }
 
 // shapes numbers the distinct (table, columns) pairs in order of appearance.

@@ -1,0 +1,192 @@
+package change
+
+import (
+	"github.com/zeebo/xxh3"
+)
+
+// strings writes a column of texts or blobs, all of one kind.
+func (w *columnWriter) strings(vals []Value) {
+	if w.uuids(vals) {
+		return
+	}
+	if w.dict.build(vals) {
+		w.b = append(w.b, strDict)
+		w.uvarint(uint64(len(w.dict.entries)))
+		entries := w.dict.entries
+		w.plain(entries)
+		w.ints(w.dict.index)
+		return
+	}
+	w.plain(vals)
+}
+
+// plain writes texts in order, leaving out what each shares with the one before
+// when that saves enough to be worth putting them together again.
+func (w *columnWriter) plain(vals []Value) {
+	lengths, shared := w.scratch(len(vals)), w.scratch2(len(vals))
+	total, saved := 0, 0
+	prev := ""
+	for i := range vals {
+		s := vals[i].str
+		n := sharedPrefix(prev, s)
+		lengths[i], shared[i] = int64(len(s)), int64(n)
+		total += len(s)
+		saved += n
+		prev = s
+	}
+	if saved*3 < total {
+		w.b = append(w.b, strPlain)
+		w.ints(lengths)
+		for i := range vals {
+			w.b = append(w.b, vals[i].str...)
+		}
+		return
+	}
+	w.b = append(w.b, strFront)
+	for i := range lengths {
+		lengths[i] -= shared[i]
+	}
+	w.ints(shared)
+	w.ints(lengths)
+	for i := range vals {
+		w.b = append(w.b, vals[i].str[shared[i]:]...)
+	}
+}
+
+func sharedPrefix(a, b string) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return n
+}
+
+// uuids writes vals packed if all of them are canonical lower-case UUIDs.
+func (w *columnWriter) uuids(vals []Value) bool {
+	if len(vals[0].str) != 36 {
+		return false
+	}
+	start := len(w.b)
+	w.b = append(w.b, strUUID)
+	for i := range vals {
+		var ok bool
+		if w.b, ok = packUUID(w.b, vals[i].str); !ok {
+			w.b = w.b[:start]
+			return false
+		}
+	}
+	return true
+}
+
+// unhex maps a lower-case hex digit to its value, anything else to 0xff.
+var unhex = func() (t [256]byte) {
+	for i := range t {
+		t[i] = 0xff
+	}
+	for i := range 10 {
+		t['0'+i] = byte(i)
+	}
+	for i := range 6 {
+		t['a'+i] = byte(10 + i)
+	}
+	return t
+}()
+
+// uuidAt is where the 16 bytes of a UUID stand in its text.
+var uuidAt = [16]int{0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34}
+
+func packUUID(b []byte, s string) ([]byte, bool) {
+	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
+		return b, false
+	}
+	var out [16]byte
+	var bad byte
+	for i, at := range uuidAt {
+		hi, lo := unhex[s[at]], unhex[s[at+1]]
+		bad |= hi | lo
+		out[i] = hi<<4 | lo
+	}
+	if bad&0xf0 != 0 {
+		return b, false
+	}
+	return append(b, out[:]...), true
+}
+
+const hexDigits = "0123456789abcdef"
+
+// unpackUUID writes the text of the 16 bytes in s to dst, which has room for 36.
+func unpackUUID(dst []byte, s string) {
+	_, _ = dst[35], s[15]
+	dst[8], dst[13], dst[18], dst[23] = '-', '-', '-', '-'
+	for i, at := range uuidAt {
+		dst[at], dst[at+1] = hexDigits[s[i]>>4], hexDigits[s[i]&15]
+	}
+}
+
+// The dictionary's bounds: a column shorter than dictMin, or with more distinct
+// values than one in dictShare or dictMax, is written plainly.
+const (
+	dictMin    = 16
+	dictShare  = 4
+	dictMax    = 1 << 12
+	dictSample = 32
+)
+
+// A dictionary finds the distinct values of a column. Its table is open
+// addressing over xxh3: a Go map costs three times as much here.
+type dictionary struct {
+	entries []Value
+	index   []int64
+	table   []int32 // entry number + 1; 0 is free
+}
+
+// build reports whether the column is worth a dictionary. It gives up early.
+func (d *dictionary) build(vals []Value) bool {
+	if len(vals) < dictMin || !repeats(vals) {
+		return false
+	}
+	limit := min(len(vals)/dictShare, dictMax)
+	size := 64
+	for size < 2*limit+2 {
+		size *= 2
+	}
+	if cap(d.table) < size {
+		d.table = make([]int32, size)
+	}
+	d.table = d.table[:size]
+	clear(d.table)
+	d.entries, d.index = d.entries[:0], d.index[:0]
+	mask := uint64(size - 1)
+	for i := range vals {
+		s := vals[i].str
+		at := xxh3.HashString(s) & mask
+		for d.table[at] != 0 && d.entries[d.table[at]-1].str != s {
+			at = (at + 1) & mask
+		}
+		if d.table[at] == 0 {
+			if len(d.entries) == limit {
+				return false
+			}
+			d.entries = append(d.entries, vals[i])
+			d.table[at] = int32(len(d.entries))
+		}
+		d.index = append(d.index, int64(d.table[at]-1))
+	}
+	return true
+}
+
+// repeats looks at a sample spread over the column: does a value come twice?
+func repeats(vals []Value) bool {
+	n := min(len(vals), dictSample)
+	step := len(vals) / n
+	for i := 1; i < n; i++ {
+		for j := range i {
+			if vals[i*step].str == vals[j*step].str {
+				return true
+			}
+		}
+	}
+	return false
+}
