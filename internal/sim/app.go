@@ -1,0 +1,296 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/clock"
+	tsqlite "github.com/tidemark-sync/tidemark/internal/sqlite"
+)
+
+// An app is a program with a connection of its own to one file, which knows
+// nothing of Tidemark but, if aware, the one-line statement that starts a transaction.
+type app struct {
+	name  string
+	conn  *tsqlite.Conn
+	rng   *rand.Rand
+	aware bool
+	n     int // transactions begun
+}
+
+// openApp opens the file with foreign keys on, as applications do, and with
+// SQLite's clock replaced by the virtual one: capture triggers ask it for the time.
+func openApp(name, path string, rng *rand.Rand, wall clock.Clock, aware bool) (*app, error) {
+	c, err := tsqlite.Open(path, tsqlite.Options{NoSync: true})
+	if err != nil {
+		return nil, err
+	}
+	err = c.CreateFunction("julianday", &sqlite.FunctionImpl{
+		NArgs: -1, AllowIndirect: true,
+		Scalar: func(sqlite.Context, []sqlite.Value) (sqlite.Value, error) {
+			return sqlite.FloatValue(float64(wall.Now().UnixMilli())/86400000 + 2440587.5), nil
+		},
+	})
+	if err == nil {
+		err = tsqlite.Exec(c, `PRAGMA foreign_keys=ON`)
+	}
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return &app{name: name, conn: c, rng: rng, aware: aware}, nil
+}
+
+// A deed is what one application transaction did, as the oracle remembers it.
+type deed struct {
+	ledger   string           // the id of its ledger row
+	kind     string           // for the trace
+	stock    map[string]int64 // what it added to stock.qty, by id
+	account  map[string]int64 // what it added to account.balance, by id
+	gone     string           // a row of table once that it deleted
+	poisoned bool             // breaks a rule of the hub
+}
+
+// A recipe is one kind of transaction. It returns false when the file holds
+// nothing it could work on; the transaction is then undone.
+type recipe struct {
+	kind   string
+	weight int
+	cook   func(a *app, d *deed) (bool, error)
+}
+
+var recipes = []recipe{
+	{"new patient", 8, (*app).newPatient},
+	{"edit patient", 14, (*app).editPatient},
+	{"visit", 8, (*app).newVisit},
+	{"sell", 14, (*app).sell},
+	{"transfer", 12, (*app).transfer},
+	{"delete patient", 3, (*app).deletePatient},
+	{"move patient", 3, (*app).movePatient},
+	{"tag", 5, (*app).tag},
+	{"poison", 2, (*app).poison},
+	{"restock", 4, (*app).restock},
+	{"rename key", 2, (*app).renameKey},
+	{"once", 4, (*app).once},
+	{"forget once", 3, (*app).forgetOnce},
+	{"note thrice", 3, (*app).noteThrice},
+	{"replace stock", 2, (*app).replaceStock},
+}
+
+// act runs one random transaction and returns what it did, or nil when it came to nothing.
+func (a *app) act() (*deed, error) {
+	total := 0
+	for _, r := range recipes {
+		total += r.weight
+	}
+	pick := a.rng.IntN(total)
+	var r recipe
+	for _, r = range recipes {
+		if pick -= r.weight; pick < 0 {
+			break
+		}
+	}
+	a.n++
+	d := &deed{ledger: fmt.Sprintf("%s-%d", a.name, a.n), kind: r.kind, stock: map[string]int64{}, account: map[string]int64{}}
+	nothing := fmt.Errorf("nothing to do")
+	err := tsqlite.Immediate(a.conn, func() error {
+		if a.aware {
+			if err := a.exec(`UPDATE _tidemark_tx SET id=id+1`); err != nil {
+				return err
+			}
+		}
+		what := r.kind
+		if r.kind == "poison" {
+			what = "poison"
+		}
+		if err := a.exec(`INSERT INTO ledger (id, what) VALUES (?, ?)`, change.Text(d.ledger), change.Text(what)); err != nil {
+			return err
+		}
+		ok, err := r.cook(a, d)
+		if err == nil && !ok {
+			err = nothing
+		}
+		return err
+	})
+	if err == nothing || (err != nil && strings.Contains(err.Error(), "constraint")) { // the app's own schema refused: its own affair
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", a.name, r.kind, err)
+	}
+	return d, nil
+}
+
+func (a *app) exec(sql string, args ...change.Value) error { return tsqlite.Exec(a.conn, sql, args...) }
+
+// any picks a random id of a table, or "".
+func (a *app) any(table string) (string, error) {
+	var ids []string
+	err := tsqlite.Query(a.conn, `SELECT id FROM `+table+` ORDER BY id`, func(s *tsqlite.Stmt) error {
+		ids = append(ids, s.ColumnText(0))
+		return nil
+	})
+	if err != nil || len(ids) == 0 {
+		return "", err
+	}
+	return ids[a.rng.IntN(len(ids))], nil
+}
+
+func (a *app) fresh(kind string) change.Value {
+	return change.Text(fmt.Sprintf("%s-%s-%d", kind, a.name, a.n))
+}
+
+func (a *app) newPatient(*deed) (bool, error) {
+	// An application writes rows of its own site: of a branch it sees patients of.
+	b, ok, err := tsqlite.One(a.conn, `SELECT branch_id FROM patient ORDER BY id LIMIT 1`)
+	if err != nil || !ok {
+		return false, err
+	}
+	return true, a.exec(`INSERT INTO patient (id, branch_id, name, phone, note) VALUES (?, ?, 'n', 'p', 'a b c')`, a.fresh("p"), b)
+}
+
+func (a *app) editPatient(d *deed) (bool, error) {
+	id, err := a.any("patient")
+	if id == "" {
+		return false, err
+	}
+	v := change.Text(d.ledger)
+	switch a.rng.IntN(5) {
+	case 0:
+		return true, a.exec(`UPDATE patient SET phone=? WHERE id=?`, v, change.Text(id))
+	case 1:
+		return true, a.exec(`UPDATE patient SET name=? WHERE id=?`, v, change.Text(id))
+	case 2:
+		return true, a.exec(`UPDATE patient SET note=coalesce(note,'')||' '||? WHERE id=?`, v, change.Text(id))
+	case 3:
+		return true, a.exec(`UPDATE patient SET phone=?, name=? WHERE id=?`, v, v, change.Text(id))
+	}
+	return true, a.exec(`UPDATE patient SET visits=visits+1 WHERE id=?`, change.Text(id))
+}
+
+func (a *app) newVisit(*deed) (bool, error) {
+	id, err := a.any("patient")
+	if id == "" {
+		return false, err
+	}
+	return true, a.exec(`INSERT INTO visit (id, patient_id, body) VALUES (?, ?, 'b')`, a.fresh("v"), change.Text(id))
+}
+
+func (a *app) sell(d *deed) (bool, error) {
+	id, err := a.any("stock")
+	if id == "" {
+		return false, err
+	}
+	n := int64(1 + a.rng.IntN(3))
+	d.stock[id] -= n
+	return true, a.exec(`UPDATE stock SET qty=qty-? WHERE id=?`, change.Int(n), change.Text(id))
+}
+
+func (a *app) transfer(d *deed) (bool, error) {
+	from, err := a.any("account")
+	if err != nil {
+		return false, err
+	}
+	to, err := a.any("account")
+	if err != nil || from == to || from == "" {
+		return false, err
+	}
+	n := int64(1 + a.rng.IntN(100))
+	d.account[from] -= n
+	d.account[to] += n
+	if err := a.exec(`UPDATE account SET balance=balance-? WHERE id=?`, change.Int(n), change.Text(from)); err != nil {
+		return false, err
+	}
+	return true, a.exec(`UPDATE account SET balance=balance+? WHERE id=?`, change.Int(n), change.Text(to))
+}
+
+func (a *app) deletePatient(*deed) (bool, error) {
+	id, err := a.any("patient")
+	if id == "" {
+		return false, err
+	}
+	return true, a.exec(`DELETE FROM patient WHERE id=?`, change.Text(id))
+}
+
+func (a *app) movePatient(*deed) (bool, error) {
+	id, err := a.any("patient")
+	if id == "" {
+		return false, err
+	}
+	b, err := a.any("branch")
+	if b == "" {
+		return false, err
+	}
+	return true, a.exec(`UPDATE patient SET branch_id=? WHERE id=?`, change.Text(b), change.Text(id))
+}
+
+// tag draws from a small pool of labels: two sites take the same one (trap D10).
+func (a *app) tag(d *deed) (bool, error) {
+	return true, a.exec(`INSERT INTO tag (id, label, ledger_id) VALUES (?, ?, ?)`,
+		a.fresh("t"), change.Text(fmt.Sprintf("label%d", a.rng.IntN(12))), change.Text(d.ledger))
+}
+
+func (a *app) poison(d *deed) (bool, error) {
+	d.poisoned = true
+	return a.sell(d)
+}
+
+func (a *app) restock(d *deed) (bool, error) {
+	id, err := a.any("stock")
+	if id == "" {
+		return false, err
+	}
+	d.stock[id] += 10
+	return true, a.exec(`UPDATE stock SET qty=qty+10, low=low-1 WHERE id=?`, change.Text(id))
+}
+
+func (a *app) renameKey(*deed) (bool, error) {
+	id, ok, err := tsqlite.One(a.conn, `SELECT id FROM patient WHERE NOT EXISTS (SELECT 1 FROM visit WHERE patient_id=patient.id) ORDER BY id LIMIT 1`)
+	if err != nil || !ok {
+		return false, err
+	}
+	return true, a.exec(`UPDATE patient SET id=? WHERE id=?`, a.fresh("k"), id)
+}
+
+func (a *app) once(*deed) (bool, error) {
+	return true, a.exec(`INSERT INTO once (id, body) VALUES (?, 'x')`, a.fresh("o"))
+}
+
+func (a *app) forgetOnce(d *deed) (bool, error) {
+	id, err := a.any("once")
+	if id == "" {
+		return false, err
+	}
+	d.gone = id
+	return true, a.exec(`DELETE FROM once WHERE id=?`, change.Text(id))
+}
+
+// noteThrice writes one row three times, deletes a visit and brings it back: the
+// net effect is what travels.
+func (a *app) noteThrice(d *deed) (bool, error) {
+	id, err := a.any("patient")
+	if id == "" {
+		return false, err
+	}
+	for i := range 3 {
+		if err := a.exec(`UPDATE patient SET phone=? WHERE id=?`, change.Text(fmt.Sprintf("%s.%d", d.ledger, i)), change.Text(id)); err != nil {
+			return false, err
+		}
+	}
+	return true, a.exec(`UPDATE patient SET visits=visits+2 WHERE id=?`, change.Text(id))
+}
+
+// replaceStock rewrites a row in place with INSERT OR REPLACE, which fires no
+// delete trigger (trap S1).
+func (a *app) replaceStock(d *deed) (bool, error) {
+	id, err := a.any("stock")
+	if id == "" {
+		return false, err
+	}
+	d.stock[id]++
+	return true, a.exec(`INSERT OR REPLACE INTO stock (id, item, qty, low) SELECT id, item, qty+1, low FROM stock WHERE id=?`, change.Text(id))
+}

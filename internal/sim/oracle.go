@@ -1,0 +1,275 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/hub"
+	"github.com/tidemark-sync/tidemark/internal/rule"
+	tsqlite "github.com/tidemark-sync/tidemark/internal/sqlite"
+)
+
+// The oracle remembers what applications committed, and nothing of how it syncs.
+type oracle struct {
+	deeds   []*deed
+	stock   map[string]int64 // initial quantities
+	account map[string]int64
+}
+
+func (o *oracle) init() {
+	o.stock, o.account = map[string]int64{}, map[string]int64{}
+}
+
+func (o *oracle) remember(d *deed) { o.deeds = append(o.deeds, d) }
+
+// checkSite looks at one file as its application sees it, at any moment of a history.
+func (w *world) checkSite(s *site) error {
+	if !s.engine.Installed() || !s.engine.Complete() {
+		return nil
+	}
+	sum, _, err := tsqlite.One(s.app.conn, `SELECT total(balance) FROM account`)
+	if err != nil {
+		return err
+	}
+	if sum.Float() != 0 {
+		return fmt.Errorf("I4: e%d sees a torn transfer: balances add up to %v", s.n, sum)
+	}
+	broken, err := rows(s.app.conn, `PRAGMA foreign_key_check`)
+	if err != nil {
+		return err
+	}
+	if len(broken) > 0 {
+		return fmt.Errorf("I4: e%d has broken foreign keys: %v", s.n, broken)
+	}
+	return nil
+}
+
+// checkEnd compares the world at rest with what the oracle kept.
+func (w *world) checkEnd() error {
+	return errors.Join(w.checkDeeds(), w.checkSums(), w.checkGone(), w.checkReplicas(), w.checkScopes(), w.checkReceipts())
+}
+
+// checkDeeds: each committed transaction is at the hub or was settled by a person (I1, I8).
+func (w *world) checkDeeds() error {
+	var errs []error
+	for _, d := range w.oracle.deeds {
+		at, err := w.atHubNow(d)
+		if err != nil {
+			return err
+		}
+		if at && d.poisoned {
+			errs = append(errs, fmt.Errorf("I11: %s breaks a rule and is at the hub", d.ledger))
+		}
+		if at {
+			continue
+		}
+		discarded, err := w.discarded(d.ledger)
+		if err != nil {
+			return err
+		}
+		if !discarded {
+			errs = append(errs, fmt.Errorf("I1: transaction %s (%s) is neither at the hub nor was it parked", d.ledger, d.kind))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (w *world) atHubNow(d *deed) (bool, error) {
+	_, ok, err := tsqlite.One(w.hub.app.conn, `SELECT 1 FROM ledger WHERE id=?`, change.Text(d.ledger))
+	return ok, err
+}
+
+// discarded looks for the transaction among the settled parked ones at the hub.
+func (w *world) discarded(ledger string) (bool, error) {
+	list, err := w.hub.hub.Quarantine(w.ctx, hub.QuarantineFilter{Settled: true})
+	if err != nil {
+		return false, err
+	}
+	for _, p := range list {
+		for i := range p.Ops {
+			if p.Ops[i].Table == "ledger" && p.Ops[i].Key[0].Str() == ledger {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// checkSums: what is at the hub took effect exactly once and whole (I1, I4).
+func (w *world) checkSums() error {
+	stock, account := map[string]int64{}, map[string]int64{}
+	for id, n := range w.oracle.stock {
+		stock[id] = n
+	}
+	for id, n := range w.oracle.account {
+		account[id] = n
+	}
+	for _, d := range w.oracle.deeds {
+		at, err := w.atHubNow(d)
+		if err != nil {
+			return err
+		}
+		if !at {
+			continue
+		}
+		for id, n := range d.stock {
+			stock[id] += n
+		}
+		for id, n := range d.account {
+			account[id] += n
+		}
+	}
+	var errs []error
+	for _, c := range []struct {
+		sql  string
+		want map[string]int64
+	}{{`SELECT qty FROM stock WHERE id=?`, stock}, {`SELECT balance FROM account WHERE id=?`, account}} {
+		for id, want := range c.want {
+			got, _, err := tsqlite.One(w.hub.app.conn, c.sql, change.Text(id))
+			if err != nil {
+				return err
+			}
+			if got.Int() != want {
+				errs = append(errs, fmt.Errorf("I1: %s is %d at the hub, the transactions there add up to %d", id, got.Int(), want))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkGone: what somebody deleted, and nobody else touched, stays deleted (I3).
+func (w *world) checkGone() error {
+	var errs []error
+	for _, d := range w.oracle.deeds {
+		if d.gone == "" {
+			continue
+		}
+		at, err := w.atHubNow(d)
+		if err != nil {
+			return err
+		}
+		_, back, err := tsqlite.One(w.hub.app.conn, `SELECT 1 FROM once WHERE id=?`, change.Text(d.gone))
+		if err != nil {
+			return err
+		}
+		if at && back {
+			errs = append(errs, fmt.Errorf("I3: row %s, deleted by %s, is back", d.gone, d.ledger))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkReplicas: every edge holds exactly the hub's rows of its scopes (I2), and
+// foreign keys hold everywhere (I4).
+func (w *world) checkReplicas() error {
+	var errs []error
+	broken, err := rows(w.hub.app.conn, `PRAGMA foreign_key_check`)
+	if err != nil {
+		return err
+	}
+	if len(broken) > 0 {
+		errs = append(errs, fmt.Errorf("I4: the hub has broken foreign keys: %v", broken))
+	}
+	for _, s := range w.edges {
+		for _, q := range w.queries(s) {
+			want, err := rows(w.hub.app.conn, q.hub)
+			if err != nil {
+				return err
+			}
+			got, err := rows(s.app.conn, q.edge)
+			if err != nil {
+				return err
+			}
+			if !slices.Equal(want, got) {
+				errs = append(errs, fmt.Errorf("I2: e%d differs from the hub in %s:\n  hub only: %s\n  edge only: %s",
+					s.n, q.table, strings.Join(minus(want, got), "; "), strings.Join(minus(got, want), "; ")))
+			}
+		}
+		st, err := s.engine.Status()
+		if err != nil {
+			return err
+		}
+		if st.OutboxDepth != 0 || st.Quarantined != 0 || st.OldestUnsafe != 0 {
+			errs = append(errs, fmt.Errorf("I8: e%d at rest reports outbox %d, quarantined %d, oldest unsafe %v", s.n, st.OutboxDepth, st.Quarantined, st.OldestUnsafe))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+type query struct{ table, hub, edge string }
+
+func (w *world) queries(s *site) []query {
+	var in []string
+	for _, g := range s.grants {
+		if g.Scope != rule.ScopeAll {
+			in = append(in, "'"+strings.TrimPrefix(string(g.Scope), "branch/")+"'")
+		}
+	}
+	mine := "branch_id IN (" + strings.Join(in, ",") + ")"
+	out := []query{}
+	for _, t := range []struct{ name, cols string }{
+		{"branch", "id, name"}, {"stock", "id, item, qty, low"}, {"account", "id, balance"},
+		{"tag", "id, label, ledger_id"}, {"ledger", "id, what"}, {"once", "id, body"},
+	} {
+		sql := `SELECT ` + t.cols + ` FROM ` + t.name + ` ORDER BY id`
+		out = append(out, query{t.name, sql, sql})
+	}
+	const p, v = `SELECT id, branch_id, name, phone, note, visits FROM patient`, `SELECT id, patient_id, body FROM visit`
+	return append(out,
+		query{"patient", p + ` WHERE ` + mine + ` ORDER BY id`, p + ` ORDER BY id`},
+		query{"visit", v + ` WHERE patient_id IN (SELECT id FROM patient WHERE ` + mine + `) ORDER BY id`, v + ` ORDER BY id`})
+}
+
+func minus(a, b []string) []string {
+	var out []string
+	for _, x := range a {
+		if !slices.Contains(b, x) {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// checkScopes: nothing in a file lies outside what its device may read (I6).
+func (w *world) checkScopes() error {
+	var errs []error
+	for _, s := range w.edges {
+		held, err := rows(s.app.conn, `SELECT DISTINCT branch_id FROM patient`)
+		if err != nil {
+			return err
+		}
+		for _, b := range held {
+			if !slices.ContainsFunc(s.grants, func(g rule.Grant) bool { return g.Scope == scopeOf(strings.Trim(b, "'")) }) {
+				errs = append(errs, fmt.Errorf("I6: e%d holds rows of branch %s, which it may not read", s.n, b))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkReceipts: whatever was merged left a receipt (I7).
+func (w *world) checkReceipts() error {
+	merged, err := rows(w.hub.app.conn, `SELECT lower(hex(id)) FROM _tidemark_tx WHERE status=2`)
+	if err != nil {
+		return err
+	}
+	receipts, err := w.hub.hub.Receipts(w.ctx, hub.ReceiptFilter{})
+	if err != nil {
+		return err
+	}
+	have := map[string]bool{}
+	for _, r := range receipts {
+		have["'"+strings.ReplaceAll(r.Tx.String(), "-", "")+"'"] = true
+	}
+	var errs []error
+	for _, id := range merged {
+		w.sometimes("merged with receipt")
+		if !have[id] {
+			errs = append(errs, fmt.Errorf("I7: transaction %s was merged and left no receipt", id))
+		}
+	}
+	return errors.Join(errs...)
+}
