@@ -219,4 +219,3 @@ func image(op *Op) []Value {
 	}
 	return op.New
 }
-

@@ -1,6 +1,8 @@
 package change
 
 import (
+	"encoding/binary"
+
 	"github.com/zeebo/xxh3"
 )
 
@@ -114,14 +116,21 @@ func packUUID(b []byte, s string) ([]byte, bool) {
 	return append(b, out[:]...), true
 }
 
-const hexDigits = "0123456789abcdef"
+// hexPair is the two lower-case hex digits of a byte, as two bytes of text.
+var hexPair = func() (t [256]uint16) {
+	const digits = "0123456789abcdef"
+	for i := range t {
+		t[i] = uint16(digits[i>>4]) | uint16(digits[i&15])<<8
+	}
+	return t
+}()
 
 // unpackUUID writes the text of the 16 bytes in s to dst, which has room for 36.
 func unpackUUID(dst []byte, s string) {
 	_, _ = dst[35], s[15]
 	dst[8], dst[13], dst[18], dst[23] = '-', '-', '-', '-'
 	for i, at := range uuidAt {
-		dst[at], dst[at+1] = hexDigits[s[i]>>4], hexDigits[s[i]&15]
+		binary.LittleEndian.PutUint16(dst[at:], hexPair[s[i]])
 	}
 }
 

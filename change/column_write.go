@@ -3,6 +3,7 @@ package change
 import (
 	"encoding/binary"
 	"math"
+	"math/bits"
 )
 
 // How a column of values is stored. The numbers are part of the encoding.
@@ -210,13 +211,7 @@ func (w *columnWriter) wide(v []int64, least int64, width int) {
 	w.b = b
 }
 
-func uvarintLen(u uint64) int {
-	n := 1
-	for ; u >= 0x80; u >>= 7 {
-		n++
-	}
-	return n
-}
+func uvarintLen(u uint64) int { return (bits.Len64(u|1) + 6) / 7 }
 
 // tens are the powers of ten that decimal doubles are tried with: money, rates,
 // coordinates.
@@ -243,10 +238,13 @@ func (w *columnWriter) floats(vals []Value) {
 func asDecimals(num []int64, vals []Value, ten float64) bool {
 	for i := range vals {
 		scaled := math.RoundToEven(math.Float64frombits(vals[i].num) * ten)
-		if !(math.Abs(scaled) < 1<<53) || math.Float64bits(scaled/ten) != vals[i].num {
+		if !(math.Abs(scaled) < 1<<53) {
 			return false
 		}
-		num[i] = int64(scaled)
+		num[i] = int64(scaled) // a negative zero ends here
+		if math.Float64bits(float64(num[i])/ten) != vals[i].num {
+			return false
+		}
 	}
 	return true
 }

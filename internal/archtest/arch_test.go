@@ -38,7 +38,7 @@ var plan = map[string][]string{
 	"internal/store/storetest": {"change", "internal/clock", "internal/rule", "internal/sqlite", "internal/hub"},
 
 	// The doors.
-	"internal/config":   {"change", "internal/rule", "internal/check"},
+	"internal/config":   {"change", "internal/rule", "internal/check", "internal/spell"},
 	"internal/proposal": {"change", "internal/rule", "internal/sqlite", "internal/config"},
 }
 

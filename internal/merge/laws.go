@@ -2,18 +2,20 @@ package merge
 
 import "github.com/tidemark-sync/tidemark/internal/rule"
 
-// Laws are the algebraic properties of a policy, seen as edits applied to the
-// hub's value one after another. Each holds for edits that do not park.
+// Laws are the algebraic properties of a policy, read as a binary operation on
+// versions made from one base: hub ⊕ edge. A merge that parks has the result
+// "parked", which absorbs whatever is merged with it.
 type Laws struct {
-	// Commutative: two edits give one value in either order.
+	// Commutative: x ⊕ y = y ⊕ x.
 	Commutative bool
-	// Associative: merging a merged pair is merging its parts.
+	// Associative: (x ⊕ y) ⊕ z = x ⊕ (y ⊕ z).
 	Associative bool
-	// Idempotent: an edit merged a second time changes nothing.
+	// Idempotent: x ⊕ x = x.
 	Idempotent bool
-	// AnyBase: Commutative holds for edits made from different bases too.
+	// AnyBase: two edits made from different bases can be applied to the hub in
+	// either order.
 	AnyBase bool
-	// Lossless: no value is dropped, so nothing needs a person's second look.
+	// Lossless: no version is ever dropped.
 	Lossless bool
 }
 
@@ -22,16 +24,20 @@ func LawsOf(p rule.Policy) Laws {
 	switch p {
 	case rule.Latest, "", rule.Min, rule.Max:
 		return Laws{Commutative: true, Associative: true, Idempotent: true, AnyBase: true}
-	case rule.Set: // the author of a removal must have seen the element
+	case rule.Set: // not from any base: who removes an element must have seen it
 		return Laws{Commutative: true, Associative: true, Idempotent: true, Lossless: true}
 	case rule.Counter: // exact on integers; doubles round
-		return Laws{Commutative: true, AnyBase: true, Lossless: true}
-	case rule.Arrival, rule.Edge, rule.Hub:
+		return Laws{Commutative: true, Associative: true, AnyBase: true, Lossless: true}
+	case rule.Hub:
+		return Laws{Associative: true, Idempotent: true, AnyBase: true}
+	case rule.Arrival, rule.Edge:
 		return Laws{Associative: true, Idempotent: true}
 	case rule.TextMix:
+		return Laws{Commutative: true, Idempotent: true}
+	case rule.States:
 		return Laws{Idempotent: true}
-	case rule.States, rule.Manual:
-		return Laws{Idempotent: true}
+	case rule.Manual: // parking absorbs whatever follows
+		return Laws{Commutative: true, Associative: true, Idempotent: true, AnyBase: true, Lossless: true}
 	}
 	return Laws{}
 }

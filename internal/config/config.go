@@ -1,0 +1,106 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/tidemark-sync/tidemark/internal/rule"
+)
+
+// Config is a whole tidemark.yaml. In the zero value everything has its default
+// and no table syncs. See keys.go, or the reference page, for what each key means.
+type Config struct {
+	Hub    Hub
+	Edge   Edge
+	Tables rule.Rules
+
+	lines map[string]int // where a path stands in the file; nil when it came from no file
+}
+
+// Hub is how `tidemark hub` runs.
+type Hub struct {
+	Name      string
+	Listen    string
+	URL       string
+	Data      string
+	TLS       TLS
+	Limits    Limits
+	Retention Retention
+	Heartbeat time.Duration
+	TokenTTL  time.Duration
+}
+
+// TLS names the hub's certificate. With neither file it makes its own.
+type TLS struct{ Cert, Key string }
+
+// Limits bound what one device may ask of the hub.
+type Limits struct {
+	Frame       Size
+	Transaction Size
+	Row         Size
+	Rows        int
+	Sessions    int
+}
+
+// Retention says how long the hub keeps what it no longer strictly needs.
+type Retention struct{ Log, Journal time.Duration }
+
+// Edge is how `tidemark edge` runs.
+type Edge struct {
+	Hub       string
+	Files     []string
+	State     string
+	Heartbeat time.Duration
+	RetryMax  time.Duration
+	Redo      Size
+}
+
+// The defaults.
+const (
+	DefaultName        = "tidemark hub"
+	DefaultListen      = ":8443"
+	DefaultData        = "tidemark-hub.db"
+	DefaultFrame       = 16 * MiB
+	DefaultTransaction = 64 * MiB
+	DefaultRow         = 16 * MiB
+	DefaultRows        = 500_000
+	DefaultSessions    = 10_000
+	DefaultLog         = 30 * day
+	DefaultJournal     = 90 * day
+	DefaultHeartbeat   = 15 * time.Second
+	DefaultTokenTTL    = 24 * time.Hour
+	DefaultRetryMax    = time.Minute
+	DefaultRedo        = 64 * MiB
+)
+
+// Load reads a file. See Parse.
+func Load(path string) (*Config, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read config: %w", err)
+	}
+	c, err := Parse(b)
+	if err != nil {
+		return nil, fmt.Errorf("config %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// WithDefaults returns c with every zero field set to its default. A row may by
+// default be as large as a transaction, and no larger.
+func (c Config) WithDefaults() Config {
+	rowUnset := c.Hub.Limits.Row == 0
+	for _, k := range keys() {
+		if k.def == nil {
+			continue
+		}
+		if f := k.field(&c); isZero(f) {
+			assign(f, k.def)
+		}
+	}
+	if l := &c.Hub.Limits; rowUnset {
+		l.Row = min(l.Row, l.Transaction)
+	}
+	return c
+}

@@ -1,0 +1,179 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// A key is one setting of the hub: or edge: section.
+type key struct {
+	path  string
+	field func(*Config) any // a pointer to where it is kept
+	def   any               // nil: none
+	doc   string
+	low   any // bounds, inclusive; nil: none
+	high  any
+	check func(string) error // of a text that is set
+}
+
+// keys are all settings outside tables:, in the order of the reference page.
+func keys() []key {
+	return []key{
+		{path: "hub.name", field: func(c *Config) any { return &c.Hub.Name }, def: DefaultName,
+			doc: "What the hub calls itself, for people."},
+		{path: "hub.listen", field: func(c *Config) any { return &c.Hub.Listen }, def: DefaultListen, check: checkListen,
+			doc: "Address and port to serve on. Without an address: all of them."},
+		{path: "hub.url", field: func(c *Config) any { return &c.Hub.URL }, check: checkURL,
+			doc: "How devices reach the hub; goes into join tokens. Without it: this machine's name and the port of `listen`."},
+		{path: "hub.data", field: func(c *Config) any { return &c.Hub.Data }, def: DefaultData,
+			doc: "The hub's SQLite file. Other programs may read and write its tables."},
+		{path: "hub.tls.cert", field: func(c *Config) any { return &c.Hub.TLS.Cert },
+			doc: "PEM certificate chain. Without it the hub makes its own, and join tokens carry its pin."},
+		{path: "hub.tls.key", field: func(c *Config) any { return &c.Hub.TLS.Key },
+			doc: "PEM private key of `cert`."},
+		{path: "hub.limits.frame", field: func(c *Config) any { return &c.Hub.Limits.Frame }, def: DefaultFrame, low: 64 * KiB, high: GiB,
+			doc: "Largest message accepted."},
+		{path: "hub.limits.transaction", field: func(c *Config) any { return &c.Hub.Limits.Transaction }, def: DefaultTransaction, low: 64 * KiB, high: 4 * GiB,
+			doc: "Largest transaction accepted, by its values. A larger one is quarantined."},
+		{path: "hub.limits.row", field: func(c *Config) any { return &c.Hub.Limits.Row }, def: DefaultRow, low: 4 * KiB, high: GiB,
+			doc: "Largest row accepted. A transaction with a larger one is quarantined."},
+		{path: "hub.limits.rows", field: func(c *Config) any { return &c.Hub.Limits.Rows }, def: DefaultRows, low: 1, high: 100_000_000,
+			doc: "How many rows one transaction may touch."},
+		{path: "hub.limits.sessions", field: func(c *Config) any { return &c.Hub.Limits.Sessions }, def: DefaultSessions, low: 1, high: 1_000_000,
+			doc: "How many devices may be connected at once; more are asked to come back later."},
+		{path: "hub.retention.log", field: func(c *Config) any { return &c.Hub.Retention.Log }, def: DefaultLog, low: time.Hour, high: 3650 * day,
+			doc: "How long the change log reaches back. A device away for longer downloads its data anew; its unsent work is kept."},
+		{path: "hub.retention.journal", field: func(c *Config) any { return &c.Hub.Retention.Journal }, def: DefaultJournal, low: time.Hour, high: 3650 * day,
+			doc: "How long received transactions are kept for audits. Quarantined ones stay until they are settled."},
+		{path: "hub.heartbeat", field: func(c *Config) any { return &c.Hub.Heartbeat }, def: DefaultHeartbeat, low: time.Second, high: 10 * time.Minute,
+			doc: "How often the hub asks a silent device for a sign of life. Three missed ones end the session."},
+		{path: "hub.token_ttl", field: func(c *Config) any { return &c.Hub.TokenTTL }, def: DefaultTokenTTL, low: time.Minute, high: 365 * day,
+			doc: "How long a join token is good for."},
+		{path: "edge.hub", field: func(c *Config) any { return &c.Edge.Hub }, check: checkURL,
+			doc: "The hub's address, when it differs from the one in the join token."},
+		{path: "edge.files", field: func(c *Config) any { return &c.Edge.Files },
+			doc: "The SQLite files to keep in sync."},
+		{path: "edge.state", field: func(c *Config) any { return &c.Edge.State },
+			doc: "Directory of the device's key and of downloads in progress. Without it: beside each file."},
+		{path: "edge.heartbeat", field: func(c *Config) any { return &c.Edge.Heartbeat }, def: DefaultHeartbeat, low: time.Second, high: 10 * time.Minute,
+			doc: "How often the edge asks a silent hub for a sign of life. Three missed ones end the session."},
+		{path: "edge.retry_max", field: func(c *Config) any { return &c.Edge.RetryMax }, def: DefaultRetryMax, low: time.Second, high: time.Hour,
+			doc: "Longest pause between two attempts to reach the hub. Pauses grow up to it, with jitter."},
+		{path: "edge.redo", field: func(c *Config) any { return &c.Edge.Redo }, def: DefaultRedo, low: MiB, high: 64 * GiB,
+			doc: "How much confirmed work each file keeps, to give it back to a hub that was restored from a backup."},
+	}
+}
+
+func isZero(field any) bool {
+	switch p := field.(type) {
+	case *string:
+		return *p == ""
+	case *int:
+		return *p == 0
+	case *Size:
+		return *p == 0
+	case *time.Duration:
+		return *p == 0
+	case *[]string:
+		return len(*p) == 0
+	}
+	return false
+}
+
+func assign(field, v any) {
+	switch p := field.(type) {
+	case *string:
+		*p = v.(string)
+	case *int:
+		*p = v.(int)
+	case *Size:
+		*p = v.(Size)
+	case *time.Duration:
+		*p = v.(time.Duration)
+	}
+}
+
+// parseInto sets a field from a scalar's text.
+func parseInto(field any, s string) (err error) {
+	switch p := field.(type) {
+	case *string:
+		*p = s
+	case *int:
+		if *p, err = strconv.Atoi(s); err != nil {
+			return fmt.Errorf("want a whole number, not %q", s)
+		}
+	case *Size:
+		*p, err = ParseSize(s)
+	case *time.Duration:
+		*p, err = ParseDuration(s)
+	}
+	return err
+}
+
+// form is how the reference page calls a field's type.
+func form(field any) string {
+	switch field.(type) {
+	case *int:
+		return "number"
+	case *Size:
+		return "size"
+	case *time.Duration:
+		return "duration"
+	case *[]string:
+		return "list"
+	}
+	return "text"
+}
+
+// spelled is a value as one writes it in the file.
+func spelled(v any) string {
+	switch v := v.(type) {
+	case Size:
+		return v.String()
+	case time.Duration:
+		return FormatDuration(v)
+	}
+	return fmt.Sprint(v)
+}
+
+// rank makes bounds and fields of one type comparable.
+func rank(v any) int64 {
+	switch v := v.(type) {
+	case int:
+		return int64(v)
+	case *int:
+		return int64(*v)
+	case Size:
+		return int64(v)
+	case *Size:
+		return int64(*v)
+	case time.Duration:
+		return int64(v)
+	case *time.Duration:
+		return int64(*v)
+	}
+	return math.MinInt64
+}
+
+func checkListen(s string) error {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return fmt.Errorf("want address:port, such as \":8443\" or \"10.0.0.5:8443\", not %q", s)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("port %q is not a number from 0 to 65535", port)
+	}
+	return nil
+}
+
+func checkURL(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "https" || u.Host == "" {
+		return fmt.Errorf("want an address like https://hub.example.com:8443, not %q", s)
+	}
+	return nil
+}
