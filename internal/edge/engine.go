@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/clock"
@@ -42,7 +43,13 @@ type Engine struct {
 	conn   *sqlite.Conn // the only connection Tidemark has to the file
 	setup  *wire.Setup  // nil until Install
 	tables []table      // synced tables, in setup order; index+1 is _tidemark_table.id
-	shape  int64        // PRAGMA schema_version that tables was checked against
+	shape  int64        // PRAGMA schema_version that tables was read at
+
+	device      change.DeviceID    // zero until Install
+	incarnation change.Incarnation // zero until Install
+
+	hook    func(step string) error // tests make a step of apply fail with it
+	contact time.Time               // of the last word from the hub in this process
 }
 
 // A table is a synced table with the SQL that the engine needs for it.
@@ -57,6 +64,7 @@ type table struct {
 	names   []string // their names
 	key     []int    // indices into stored, in key order
 	undo    []int    // the undo log's value column for each stored column
+	read    string   // SELECT by key, made on first use
 	missing bool
 }
 
@@ -89,6 +97,7 @@ func Open(cfg Config) (*Engine, error) {
 // load reads what an earlier Install left in the file.
 func (e *Engine) load() error {
 	e.setup, e.tables, e.shape = nil, nil, 0
+	e.device, e.incarnation = change.DeviceID{}, change.Incarnation{}
 	has, err := e.hasLayout()
 	if err != nil || !has {
 		return err
@@ -109,7 +118,14 @@ func (e *Engine) load() error {
 		return fmt.Errorf("read stored setup: %w", err)
 	}
 	e.setup = setup
-	return e.loadTables()
+	if err := e.loadIdentity(); err != nil {
+		return err
+	}
+	if err := e.loadTables(); err != nil {
+		return err
+	}
+	e.shape, err = e.metaInt(metaVersion) // if the file moved on since, the next export sees it
+	return err
 }
 
 func (e *Engine) hasLayout() (bool, error) {

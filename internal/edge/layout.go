@@ -84,4 +84,7 @@ const (
 	metaProgress    = "last_progress"  // Unix ms of the last push or pull that moved something
 	metaContact     = "last_contact"   // Unix ms of the last answer from the hub
 	metaComplete    = "complete"       // 1 once a bootstrap was installed (trap D18)
+	metaGuard       = "guard:"         // + trigger name: its original SQL (see guard.go)
+	metaCapture     = "capture"        // 1 while the capture triggers are meant to be there
+	metaGap         = "gap"            // JSON []string: tables written while capture was broken (see drift.go)
 )

@@ -236,6 +236,9 @@ func (a *app) tag(d *deed) (bool, error) {
 
 func (a *app) poison(d *deed) (bool, error) {
 	d.poisoned = true
+	if !a.aware { // what a group of unaware transactions did elsewhere is applied without the parked row
+		return true, nil
+	}
 	return a.sell(d)
 }
 

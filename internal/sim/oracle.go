@@ -27,8 +27,8 @@ func (o *oracle) remember(d *deed) { o.deeds = append(o.deeds, d) }
 
 // checkSite looks at one file as its application sees it, at any moment of a history.
 func (w *world) checkSite(s *site) error {
-	if !s.engine.Installed() || !s.engine.Complete() {
-		return nil
+	if ready, err := s.ready(); err != nil || !ready {
+		return err
 	}
 	sum, _, err := tsqlite.One(s.app.conn, `SELECT total(balance) FROM account`)
 	if err != nil {
@@ -54,6 +54,10 @@ func (w *world) checkEnd() error {
 
 // checkDeeds: each committed transaction is at the hub or was settled by a person (I1, I8).
 func (w *world) checkDeeds() error {
+	discarded, err := w.discarded()
+	if err != nil {
+		return err
+	}
 	var errs []error
 	for _, d := range w.oracle.deeds {
 		at, err := w.atHubNow(d)
@@ -63,14 +67,7 @@ func (w *world) checkDeeds() error {
 		if at && d.poisoned {
 			errs = append(errs, fmt.Errorf("I11: %s breaks a rule and is at the hub", d.ledger))
 		}
-		if at {
-			continue
-		}
-		discarded, err := w.discarded(d.ledger)
-		if err != nil {
-			return err
-		}
-		if !discarded {
+		if !at && !discarded[d.ledger] {
 			errs = append(errs, fmt.Errorf("I1: transaction %s (%s) is neither at the hub nor was it parked", d.ledger, d.kind))
 		}
 	}
@@ -82,20 +79,35 @@ func (w *world) atHubNow(d *deed) (bool, error) {
 	return ok, err
 }
 
-// discarded looks for the transaction among the settled parked ones at the hub.
-func (w *world) discarded(ledger string) (bool, error) {
-	list, err := w.hub.hub.Quarantine(w.ctx, hub.QuarantineFilter{Settled: true})
+// discarded collects the ledger ids of transactions that were settled as not to be
+// applied. The journal keeps those.
+func (w *world) discarded() (map[string]bool, error) {
+	var ids []change.TxID
+	err := tsqlite.Query(w.hub.app.conn, `SELECT id FROM _tidemark_tx WHERE status=?`, func(s *tsqlite.Stmt) error {
+		var id change.TxID
+		s.ColumnBytes(0, id[:])
+		ids = append(ids, id)
+		return nil
+	}, change.Int(int64(hub.Discarded)))
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	for _, p := range list {
-		for i := range p.Ops {
-			if p.Ops[i].Table == "ledger" && p.Ops[i].Key[0].Str() == ledger {
-				return true, nil
+	out := map[string]bool{}
+	err = w.hub.store.View(w.ctx, func(v hub.View) error {
+		for _, id := range ids {
+			tx, err := v.Payload(id)
+			if err != nil {
+				return fmt.Errorf("read discarded transaction %s: %w", id, err)
+			}
+			for i := range tx.Ops {
+				if op := &tx.Ops[i]; op.Table == "ledger" && op.Kind == change.Insert {
+					out[op.Key[0].Str()] = true
+				}
 			}
 		}
-	}
-	return false, nil
+		return nil
+	})
+	return out, err
 }
 
 // checkSums: what is at the hub took effect exactly once and whole (I1, I4).
@@ -192,8 +204,8 @@ func (w *world) checkReplicas() error {
 		if err != nil {
 			return err
 		}
-		if st.OutboxDepth != 0 || st.Quarantined != 0 || st.OldestUnsafe != 0 {
-			errs = append(errs, fmt.Errorf("I8: e%d at rest reports outbox %d, quarantined %d, oldest unsafe %v", s.n, st.OutboxDepth, st.Quarantined, st.OldestUnsafe))
+		if st.Waiting != 0 || st.Unsettled != 0 || st.Quarantined != 0 || st.OldestUnsafe != 0 {
+			errs = append(errs, fmt.Errorf("I8: e%d at rest reports %d waiting, %d unsettled, %d quarantined, oldest unsafe %v", s.n, st.Waiting, st.Unsettled, st.Quarantined, st.OldestUnsafe))
 		}
 	}
 	return errors.Join(errs...)
@@ -250,25 +262,17 @@ func (w *world) checkScopes() error {
 	return errors.Join(errs...)
 }
 
-// checkReceipts: whatever was merged left a receipt (I7).
+// checkReceipts: each receipt tells who lost what to whom, under which rule (I7).
 func (w *world) checkReceipts() error {
-	merged, err := rows(w.hub.app.conn, `SELECT lower(hex(id)) FROM _tidemark_tx WHERE status=2`)
-	if err != nil {
-		return err
-	}
 	receipts, err := w.hub.hub.Receipts(w.ctx, hub.ReceiptFilter{})
 	if err != nil {
 		return err
 	}
-	have := map[string]bool{}
-	for _, r := range receipts {
-		have["'"+strings.ReplaceAll(r.Tx.String(), "-", "")+"'"] = true
-	}
 	var errs []error
-	for _, id := range merged {
-		w.sometimes("merged with receipt")
-		if !have[id] {
-			errs = append(errs, fmt.Errorf("I7: transaction %s was merged and left no receipt", id))
+	for _, r := range receipts {
+		w.sometimes("receipt: " + r.Kind)
+		if r.Table == "" || len(r.Key) == 0 || r.Rule == "" || r.Winner.Side == "" || r.Loser.Side == "" {
+			errs = append(errs, fmt.Errorf("I7: receipt %s leaves something out: %+v", r.ID, r))
 		}
 	}
 	return errors.Join(errs...)

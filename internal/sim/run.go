@@ -105,8 +105,8 @@ func (w *world) traffic(s *site) error {
 }
 
 func (w *world) appWrites(s *site) error {
-	if !s.engine.Installed() || !s.engine.Complete() {
-		return nil
+	if ready, err := s.ready(); err != nil || !ready {
+		return err
 	}
 	d, err := s.app.act()
 	if err != nil || d == nil {
@@ -118,6 +118,12 @@ func (w *world) appWrites(s *site) error {
 		return w.nudge(s)
 	}
 	return nil
+}
+
+// ready reports whether the application can work: its first download is complete.
+func (s *site) ready() (bool, error) {
+	st, err := s.engine.Status()
+	return st.Installed && st.Complete, err
 }
 
 // hubWrites is another program's plain SQL in the hub's file.
@@ -179,7 +185,7 @@ func (w *world) regrant(s *site) error {
 // operate is a person at the hub: retries and discards what is parked. At the end
 // of a history everything parked is settled one way or the other.
 func (w *world) operate(all bool) error {
-	parked, err := w.hub.hub.Quarantine(w.ctx, hub.QuarantineFilter{})
+	parked, err := w.hub.hub.Queue(w.ctx, change.DeviceID{})
 	if err != nil {
 		return err
 	}
@@ -190,15 +196,15 @@ func (w *world) operate(all bool) error {
 		if w.rng.IntN(2) == 0 && !all {
 			w.logf("operator retries %s", p.ID)
 			w.sometimes("operator retried")
-			if _, err := w.hub.hub.Retry(w.ctx, p.ID, "op"); err != nil {
-				return fmt.Errorf("retry %s: %w", p.ID, err)
+			if _, err := w.hub.hub.Retry(w.ctx, p.ID); err != nil && !errors.Is(err, hub.ErrNotFound) && !errors.Is(err, hub.ErrDepends) {
+				return fmt.Errorf("operator: %w", err)
 			}
 			continue
 		}
 		w.logf("operator discards %s", p.ID)
 		w.sometimes("operator discarded")
-		if err := w.hub.hub.Discard(w.ctx, p.ID, "op", "not wanted"); err != nil && !errors.Is(err, hub.ErrNotFound) {
-			return fmt.Errorf("discard %s: %w", p.ID, err)
+		if _, err := w.hub.hub.Discard(w.ctx, p.ID, "not wanted"); err != nil && !errors.Is(err, hub.ErrNotFound) {
+			return fmt.Errorf("operator: %w", err)
 		}
 	}
 	return nil

@@ -1,0 +1,401 @@
+package edge
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/sqlite"
+)
+
+// A ref is one foreign key seen from its parent.
+type ref struct {
+	child    string   // table
+	from, to []string // columns, parallel
+	onDelete string
+	synced   bool // the child table syncs: its effects are in the delta
+}
+
+// A removal is a row about to leave the file, once its children are known.
+type removal struct {
+	t    *table
+	key  change.Key
+	held bool // stays until the outcome of the pending work that needs it
+}
+
+// references lists the file's foreign keys by lower-case parent table.
+func (e *Engine) references() (map[string][]ref, error) {
+	tables, _, err := sqlite.TableNames(e.conn)
+	if err != nil {
+		return nil, err
+	}
+	s, err := sqlite.Describe(e.conn, tables)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string][]ref{}
+	for i := range s.Tables {
+		t := &s.Tables[i]
+		for _, fk := range t.ForeignKeys {
+			r := ref{child: t.Name, to: fk.To, onDelete: strings.ToUpper(fk.OnDelete), synced: e.tableNamed(t.Name) != nil}
+			for _, c := range fk.Columns {
+				r.from = append(r.from, t.Columns[c].Name)
+			}
+			p := strings.ToLower(fk.Parent)
+			out[p] = append(out[p], r)
+		}
+	}
+	return out, nil
+}
+
+// checkParents lets the waiting rows go whose children are gone too, and holds
+// the others: an incoming delete of a parent never takes a pending child along
+// (trap S20). Then it makes sure that no row of the hub's lost its parent to a
+// pending delete.
+func (a *applier) checkParents() error {
+	if err := a.hold(); err != nil {
+		return err
+	}
+	for _, r := range a.removed {
+		rm := a.removal[r]
+		if rm == nil {
+			continue
+		}
+		if rm.held {
+			if err := a.keepHeld(r, rm); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := a.orphan(rm); err != nil {
+			return err
+		}
+		if err := a.erase(rm.t, rm.key); err != nil {
+			return err
+		}
+	}
+	return a.checkDeleted()
+}
+
+// hold marks the waiting rows that unsettled work needs, and the parents of held
+// rows, until no more are found.
+func (a *applier) hold() error {
+	for again := true; again; {
+		again = false
+		for _, r := range a.removed {
+			rm := a.removal[r]
+			if rm == nil || rm.held {
+				continue
+			}
+			if tr := a.track(rm.t, r.id); tr != nil && a.active(tr) {
+				continue // the application's own pending delete
+			}
+			held, err := a.needed(rm)
+			if err != nil {
+				return err
+			}
+			if held {
+				rm.held, again = true, true
+			}
+		}
+	}
+	return nil
+}
+
+// needed reports whether a child keeps a waiting row from going.
+func (a *applier) needed(rm *removal) (bool, error) {
+	for _, r := range a.refs[strings.ToLower(rm.t.schema.Name)] {
+		if r.synced && len(a.order) == 0 && len(a.removal) == 0 {
+			continue
+		}
+		held := false
+		err := a.children(rm, r, func(child *table, key change.Key) {
+			switch {
+			case child == nil:
+				held = held || r.onDelete == "RESTRICT" || r.onDelete == "NO ACTION"
+			default:
+				tr := a.track(child, key.ID())
+				other := a.removal[rowRef{child.schema.Name, key.ID()}]
+				held = held || tr != nil && a.active(tr) || other != nil && other.held
+			}
+		})
+		if err != nil || held {
+			return held, err
+		}
+	}
+	return false, nil
+}
+
+// children visits the rows that point at a row by one foreign key: by key for a
+// synced table, and once without one for another table that has any.
+func (a *applier) children(rm *removal, r ref, visit func(*table, change.Key)) error {
+	parent, err := a.parentValues(rm, r)
+	if err != nil || parent == nil {
+		return err
+	}
+	child := a.e.tableNamed(r.child)
+	cols := "1"
+	if child != nil {
+		if child.missing {
+			return nil
+		}
+		cols = sqlite.QuoteAll("", child.keyNames())
+	}
+	sql := "SELECT " + cols + " FROM " + sqlite.Quote(r.child) + " WHERE " + matches(r.from)
+	if child == nil {
+		sql += " LIMIT 1"
+	}
+	var keys []change.Key
+	err = sqlite.Query(a.e.conn, sql, func(s *sqlite.Stmt) error {
+		if child == nil {
+			keys = append(keys, nil)
+			return nil
+		}
+		keys = append(keys, change.Key(readRow(s, len(child.key))))
+		return nil
+	}, parent...)
+	if err != nil {
+		return fmt.Errorf("children of table %s in %s: %w", rm.t.schema.Name, r.child, err)
+	}
+	for _, k := range keys {
+		if child == rm.t && k.Equal(rm.key) {
+			continue // a row that points at itself
+		}
+		visit(child, k)
+	}
+	return nil
+}
+
+// parentValues are the values that children of a row hold; nil when none can.
+func (a *applier) parentValues(rm *removal, r ref) ([]change.Value, error) {
+	if slices.EqualFunc(r.to, rm.t.keyNames(), sameName) {
+		return rm.key, nil
+	}
+	row, err := a.e.readRow(rm.t, rm.key)
+	if err != nil || row == nil {
+		return nil, err
+	}
+	out := make([]change.Value, len(r.to))
+	for i, c := range r.to {
+		j := rm.t.column(c)
+		if j < 0 || row[j].IsNull() {
+			return nil, nil
+		}
+		out[i] = row[j]
+	}
+	return out, nil
+}
+
+func matches(cols []string) string {
+	parts := make([]string, len(cols))
+	for i, c := range cols {
+		parts[i] = fmt.Sprintf("%s=?%d", sqlite.Quote(c), i+1)
+	}
+	return strings.Join(parts, " AND ")
+}
+
+// orphan does to rows of the application's local-only tables what their foreign
+// key says, since foreign keys are off on this connection.
+func (a *applier) orphan(rm *removal) error {
+	for _, r := range a.refs[strings.ToLower(rm.t.schema.Name)] {
+		if r.synced {
+			continue
+		}
+		parent, err := a.parentValues(rm, r)
+		if err != nil {
+			return err
+		}
+		if parent == nil {
+			continue
+		}
+		sql := "DELETE FROM " + sqlite.Quote(r.child)
+		switch r.onDelete {
+		case "SET NULL", "SET DEFAULT":
+			sql = "UPDATE " + sqlite.Quote(r.child) + " SET "
+			for i, c := range r.from {
+				if i > 0 {
+					sql += ", "
+				}
+				sql += sqlite.Quote(c) + "=NULL"
+			}
+		case "CASCADE":
+		default:
+			continue
+		}
+		if err := sqlite.Exec(a.e.conn, sql+" WHERE "+matches(r.from), parent...); err != nil {
+			return fmt.Errorf("children of table %s in %s: %w", rm.t.schema.Name, r.child, err)
+		}
+	}
+	return nil
+}
+
+// keepHeld keeps a row that the hub no longer has, noting that it has not.
+func (a *applier) keepHeld(r rowRef, rm *removal) error {
+	if d := a.displ[r]; d != nil {
+		p, err := a.plan(d.t, d.t.names)
+		if err != nil {
+			return err
+		}
+		err = exec(p.upsert, d.row)
+		if unique(err) {
+			seqs, e := a.childSeqs(rm)
+			if e != nil {
+				return e
+			}
+			return &collision{seqs: seqs, why: fmt.Sprintf("table %s row %s is gone, its place is taken", rm.t.schema.Name, rm.key)}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	tr := a.track(rm.t, r.id)
+	if tr == nil {
+		return a.e.setShadow(rm.t, r.id, nil)
+	}
+	if tr.stands || tr.local == nil || a.displ[r] != nil {
+		return nil
+	}
+	// The lift took it off the table: it was held before, and still is.
+	if err := a.put(tr.t, tr.key, tr.id, tr.local); err != nil {
+		return err
+	}
+	a.removal[r] = rm
+	return nil
+}
+
+// childSeqs are the unsettled transactions behind the children of a row.
+func (a *applier) childSeqs(rm *removal) (seqs []uint64, err error) {
+	for _, r := range a.refs[strings.ToLower(rm.t.schema.Name)] {
+		err := a.children(rm, r, func(child *table, key change.Key) {
+			if child == nil {
+				return
+			}
+			if tr := a.track(child, key.ID()); tr != nil {
+				seqs = append(seqs, tr.seqs...)
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return seqs, nil
+}
+
+// checkDeleted finds rows that the application deleted, with the delete still
+// pending, and that rows of the hub's point at now: the delete steps aside until
+// the hub has decided.
+func (a *applier) checkDeleted() error {
+	for _, tr := range a.order {
+		refs := a.refs[strings.ToLower(tr.t.schema.Name)]
+		if len(refs) == 0 || !a.active(tr) {
+			continue
+		}
+		wrote := slices.ContainsFunc(refs, func(r ref) bool { return r.synced && a.wrote[strings.ToLower(r.child)] })
+		if !wrote {
+			continue
+		}
+		if err := a.load(tr); err != nil {
+			return err
+		}
+		if tr.shadow == nil {
+			continue
+		}
+		now, err := a.e.readRow(tr.t, tr.key)
+		if err != nil {
+			return err
+		}
+		if now != nil {
+			continue
+		}
+		if err := a.checkDeletedChildren(tr, refs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *applier) checkDeletedChildren(tr *track, refs []ref) error {
+	for _, r := range refs {
+		if !r.synced || !slices.EqualFunc(r.to, tr.t.keyNames(), sameName) {
+			continue
+		}
+		found := false
+		err := a.children(&removal{t: tr.t, key: tr.key}, r, func(*table, change.Key) { found = true })
+		if err != nil {
+			return err
+		}
+		if found {
+			return &collision{seqs: tr.seqs, why: fmt.Sprintf("table %s row %s was deleted here and has new children at the hub", tr.t.schema.Name, tr.key)}
+		}
+	}
+	return nil
+}
+
+// widen adds to a collision everything pending that builds on its transactions:
+// they step aside together, whole (I4), and stay in the outbox, marked, until
+// their outcome.
+func (a *applier) widen(c *collision) error {
+	queue := slices.Clone(c.seqs)
+	wide := &collision{why: c.why}
+	for len(queue) > 0 {
+		seq := queue[0]
+		queue = queue[1:]
+		if a.aside[seq] || slices.Contains(wide.seqs, seq) {
+			continue
+		}
+		wide.seqs = append(wide.seqs, seq)
+		more, err := a.dependants(seq)
+		if err != nil {
+			return err
+		}
+		queue = append(queue, more...)
+	}
+	return wide
+}
+
+// stepAside takes the transactions of a collision out of the next attempt; it is
+// false when that is no help.
+func (a *applier) stepAside(c *collision) bool {
+	before := len(a.fresh)
+	for _, seq := range c.seqs {
+		a.fresh[seq] = true
+	}
+	if len(a.fresh) == before {
+		return false
+	}
+	a.e.cfg.Logger.Warn("pending transactions step aside", "reason", c.why, "transactions", len(a.fresh)-before)
+	return true
+}
+
+// dependants are the later transactions that touch a row of seq, or a child of a
+// row that seq inserted.
+func (a *applier) dependants(seq uint64) (out []uint64, err error) {
+	tx, err := a.e.transaction(seq)
+	if err != nil {
+		return nil, err
+	}
+	for i := range tx.Ops {
+		op := &tx.Ops[i]
+		t := a.e.tableNamed(op.Table)
+		if t == nil || t.missing {
+			continue
+		}
+		if tr := a.track(t, op.Key.ID()); tr != nil {
+			for _, s := range tr.seqs {
+				if s > seq {
+					out = append(out, s)
+				}
+			}
+		}
+		if op.Kind != change.Insert {
+			continue
+		}
+		seqs, err := a.childSeqs(&removal{t: t, key: op.Key})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, seqs...)
+	}
+	return out, nil
+}

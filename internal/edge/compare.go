@@ -1,0 +1,220 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/rule"
+	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/wire"
+)
+
+// maxColumns leaves the capture log, which is as wide as the widest table, below
+// SQLite's default limit of 2000 columns.
+const maxColumns = 1900
+
+// checkSchema compares the file's tables with the setup. Everything that would
+// break sync is reported at once.
+func (e *Engine) checkSchema(setup *wire.Setup, rep *InstallReport) error {
+	names := make([]string, len(setup.Schema.Tables))
+	for i := range names {
+		names[i] = setup.Schema.Tables[i].Name
+	}
+	have, err := sqlite.Describe(e.conn, names)
+	if err != nil {
+		return err
+	}
+	var faults []error
+	for i := range setup.Schema.Tables {
+		want := &setup.Schema.Tables[i]
+		bad, warn := compareTable(want, have.Table(want.Name))
+		if r := setup.Rules.Table(want.Name); r != nil && r.Keys == rule.KeysGlobal && !r.Reference && rowidKey(want) {
+			bad = append(bad, "its integer keys are chosen at each device and would collide: use UUIDs, or declare keys: app-assigned and have collisions quarantined")
+		}
+		for _, m := range bad {
+			faults = append(faults, fmt.Errorf("table %s: %s", want.Name, m))
+		}
+		for _, m := range warn {
+			rep.Warnings = append(rep.Warnings, fmt.Sprintf("table %s: %s", want.Name, m))
+		}
+		if len(bad) > 0 {
+			continue
+		}
+		if err := e.checkNullKeys(have.Table(want.Name)); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	if len(faults) > 0 {
+		return fmt.Errorf("the file's tables do not fit the hub's: %w", errors.Join(faults...))
+	}
+	return nil
+}
+
+// compareTable lists what would break sync, and what it can live with.
+func compareTable(want, have *change.Table) (bad, warn []string) {
+	if have == nil {
+		return []string{"missing, and the setup has no DDL for it"}, nil
+	}
+	if len(want.Key) == 0 {
+		return []string{"no primary key"}, nil
+	}
+	if !sameNames(want.KeyNames(), have.KeyNames()) {
+		return []string{fmt.Sprintf("its key is (%s), the hub's is (%s)",
+			strings.Join(have.KeyNames(), ", "), strings.Join(want.KeyNames(), ", "))}, nil
+	}
+	if len(have.Columns) > maxColumns {
+		return []string{fmt.Sprintf("%d columns; at most %d can be captured", len(have.Columns), maxColumns)}, nil
+	}
+	for i := range want.Columns {
+		w := &want.Columns[i]
+		j := have.Column(w.Name)
+		if j < 0 {
+			warn = append(warn, fmt.Sprintf("column %s is missing here: its values stay at the hub", w.Name))
+			continue
+		}
+		b, n := compareColumn(w, &have.Columns[j])
+		bad, warn = append(bad, b...), append(warn, n...)
+	}
+	for i := range have.Columns {
+		h := &have.Columns[i]
+		switch {
+		case want.Column(h.Name) >= 0:
+		case h.NotNull && h.Default == "" && !h.Generated:
+			bad = append(bad, fmt.Sprintf("column %s is NOT NULL without a default and unknown to the hub: incoming rows could not be stored", h.Name))
+		case !h.Generated:
+			warn = append(warn, fmt.Sprintf("column %s is unknown to the hub and does not sync", h.Name))
+		}
+	}
+	return append(bad, compareUnique(want, have)...), warn
+}
+
+func compareColumn(want, have *change.Column) (bad, warn []string) {
+	if want.Generated != have.Generated {
+		return []string{fmt.Sprintf("column %s is generated on one side only", want.Name)}, nil
+	}
+	if a, b := affinity(have.Type), affinity(want.Type); a != b && !want.Generated {
+		bad = append(bad, fmt.Sprintf("column %s is %s here and %s at the hub: values would change on the way", want.Name, typeName(have.Type), typeName(want.Type)))
+	}
+	if have.NotNull && !want.NotNull {
+		bad = append(bad, fmt.Sprintf("column %s is NOT NULL here only: incoming NULLs could not be stored", want.Name))
+	}
+	if want.NotNull && !have.NotNull {
+		warn = append(warn, fmt.Sprintf("column %s is NOT NULL at the hub only: rows with a NULL will be quarantined", want.Name))
+	}
+	return bad, warn
+}
+
+// compareUnique refuses uniqueness that only the file demands: two rows that are
+// fine at the hub could then never stand together here.
+func compareUnique(want, have *change.Table) (bad []string) {
+	for i := range have.Unique {
+		u := &have.Unique[i]
+		if u.Where != "" || hasUnique(want, have, u) {
+			continue
+		}
+		var cols []string
+		for _, c := range u.Columns {
+			if c >= 0 {
+				cols = append(cols, have.Columns[c].Name)
+			} else {
+				cols = append(cols, "an expression")
+			}
+		}
+		bad = append(bad, fmt.Sprintf("UNIQUE (%s) exists here only", strings.Join(cols, ", ")))
+	}
+	return bad
+}
+
+func hasUnique(want, have *change.Table, u *change.Unique) bool {
+	for i := range want.Unique {
+		w := &want.Unique[i]
+		if len(w.Columns) != len(u.Columns) {
+			continue
+		}
+		same := true
+		for j, c := range u.Columns {
+			k := w.Columns[j]
+			if c < 0 || k < 0 {
+				same = same && c == k
+				continue
+			}
+			same = same && sameName(have.Columns[c].Name, want.Columns[k].Name)
+		}
+		if same {
+			return true
+		}
+	}
+	return false
+}
+
+// checkNullKeys refuses rows that have no address (trap S9).
+func (e *Engine) checkNullKeys(t *change.Table) error {
+	var cond []string
+	for _, k := range t.KeyNames() {
+		cond = append(cond, sqlite.Quote(k)+" IS NULL")
+	}
+	n, _, err := sqlite.One(e.conn, "SELECT count(*) FROM "+sqlite.Quote(t.Name)+" WHERE "+strings.Join(cond, " OR "))
+	if err != nil {
+		return err
+	}
+	if n.Int() > 0 {
+		return fmt.Errorf("table %s: %d rows have a NULL key (%s): give them one before they can sync",
+			t.Name, n.Int(), strings.Join(t.KeyNames(), ", "))
+	}
+	return nil
+}
+
+func sameNames(a, b []string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if !sameName(a[i], b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// kindOf is a column affinity, by SQLite's rules for declared types.
+type kindOf uint8
+
+const (
+	affBlob kindOf = iota // also columns without a type: anything is kept as it is
+	affText
+	affNumeric
+	affInteger
+	affReal
+)
+
+func affinity(decl string) kindOf {
+	d := strings.ToUpper(decl)
+	has := func(parts ...string) bool {
+		for _, p := range parts {
+			if strings.Contains(d, p) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case has("INT"):
+		return affInteger
+	case has("CHAR", "CLOB", "TEXT"):
+		return affText
+	case d == "" || has("BLOB"):
+		return affBlob
+	case has("REAL", "FLOA", "DOUB"):
+		return affReal
+	}
+	return affNumeric
+}
+
+func typeName(decl string) string {
+	if decl == "" {
+		return "untyped"
+	}
+	return decl
+}

@@ -1,0 +1,162 @@
+package edge
+
+import (
+	"slices"
+	"time"
+
+	"github.com/tidemark-sync/tidemark/change"
+)
+
+// ops turns a group into operations: the net effect on each row.
+func (x *exporter) ops(g *group) ([]change.Op, error) {
+	moves := netMoves(g)
+	var out []change.Op
+	for _, c := range g.touched {
+		t := &x.e.tables[c.id.table]
+		if slices.Equal(c.before, c.after) && (c.before == nil) == (c.after == nil) {
+			continue
+		}
+		slices.Reverse(c.records)
+		op := change.Op{Table: t.schema.Name, Key: c.key, Rows: c.records, Move: moves[c.id]}
+		var err error
+		if out, err = x.rowOps(out, t, c, op); err != nil {
+			return nil, err
+		}
+		if err := x.shadow(t, c.id.key, c.before); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// rowOps appends the operations for one row: two or more only when the columns
+// of an update have different bases.
+func (x *exporter) rowOps(out []change.Op, t *table, c *touch, op change.Op) ([]change.Op, error) {
+	edits, err := x.pending(t, c.id.key)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case c.before == nil:
+		op.Kind, op.Columns, op.New = change.Insert, t.names, c.after
+		op.BaseAt = x.baseAt(edits.row(x.cursor))
+		return append(out, op), nil
+	case c.after == nil:
+		op.Kind, op.Columns, op.Base = change.Delete, t.names, c.before
+		op.BaseAt = x.baseAt(edits.row(x.cursor))
+		return append(out, op), nil
+	}
+	op.Kind = change.Update
+	var cols []int
+	for i := range t.names {
+		if c.before[i] != c.after[i] {
+			cols = append(cols, i)
+		}
+	}
+	for len(cols) > 0 {
+		base := edits.column(t.names[cols[0]], x.cursor)
+		var rest []int
+		part := op
+		part.BaseAt = x.baseAt(base)
+		part.New, part.Base = make([]change.Value, 0, len(cols)), make([]change.Value, 0, len(cols))
+		var set []int
+		for _, i := range cols {
+			if edits != nil && edits.column(t.names[i], x.cursor) != base {
+				rest = append(rest, i)
+				continue
+			}
+			set = append(set, i)
+			part.New, part.Base = append(part.New, c.after[i]), append(part.Base, c.before[i])
+		}
+		part.Columns = x.columns(t, c.id.table, set)
+		out, cols = append(out, part), rest
+	}
+	return out, nil
+}
+
+// columns returns the names of a set of columns; one slice for each set, which
+// the encoding makes use of.
+func (x *exporter) columns(t *table, n int, set []int) []string {
+	b := make([]byte, 0, 16)
+	b = append(b, byte(n), byte(n>>8))
+	for _, i := range set {
+		b = append(b, byte(i), byte(i>>8))
+	}
+	if names, ok := x.sets[string(b)]; ok {
+		return names
+	}
+	names := make([]string, len(set))
+	for j, i := range set {
+		names[j] = t.names[i]
+	}
+	x.sets[string(b)] = names
+	return names
+}
+
+// netMoves numbers the key changes of a group that lead from a row that is gone
+// to one that is new; several steps count as one.
+func netMoves(g *group) map[rowID]uint32 {
+	if len(g.moves) == 0 {
+		return nil
+	}
+	origin := map[rowID]rowID{} // where the row that is now at a key came from
+	for _, m := range g.moves {
+		from, ok := origin[m.from]
+		if !ok {
+			from = m.from
+		}
+		delete(origin, m.from)
+		origin[m.to] = from
+	}
+	gone, made := map[rowID]bool{}, map[rowID]bool{}
+	for _, c := range g.touched {
+		gone[c.id] = c.before != nil && c.after == nil
+		made[c.id] = c.before == nil && c.after != nil
+	}
+	out := map[rowID]uint32{}
+	n := uint32(0)
+	for _, c := range g.touched { // a fixed order
+		from, ok := origin[c.id]
+		if ok && made[c.id] && gone[from] && from.table == c.id.table {
+			n++
+			out[from], out[c.id] = n, n
+		}
+	}
+	return out
+}
+
+// edits is the unsettled work on one row, oldest first.
+type edits []edit
+
+type edit struct {
+	base change.Cursor
+	op   *change.Op
+}
+
+// column is the base of a new edit of a column: what the author of its oldest
+// unsettled edit had seen. The hub's newer values were hidden by the overlay, so
+// the author of the new edit has not seen them either.
+func (es edits) column(name string, now change.Cursor) change.Cursor {
+	for _, x := range es {
+		if x.op.Kind != change.Update || x.op.Column(name) >= 0 {
+			return x.base
+		}
+	}
+	return now
+}
+
+// row is the base of a new insert or delete of the row.
+func (es edits) row(now change.Cursor) change.Cursor {
+	if len(es) > 0 {
+		return es[0].base
+	}
+	return now
+}
+
+// nextHLC is the reading after last for something that happened at ms.
+func nextHLC(last change.HLC, ms int64) change.HLC {
+	return max(last+1, change.NewHLC(ms, 0))
+}
+
+// millis is a duration kept as milliseconds.
+func millis(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }

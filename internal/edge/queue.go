@@ -1,0 +1,73 @@
+package edge
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/sqlite"
+)
+
+// Queued is one transaction that is not settled, as this file knows it.
+type Queued struct {
+	Seq    uint64
+	ID     change.TxID
+	At     time.Time // of its oldest change
+	State  string    // "waiting", "durable" or "quarantined"
+	Reason string    // why it was quarantined
+	Aside  bool      // taken out of the tables until its outcome
+	Ops    int
+}
+
+func (s outboxState) String() string {
+	switch s {
+	case waiting:
+		return "waiting"
+	case durable:
+		return "durable"
+	case quarantined:
+		return "quarantined"
+	case settled:
+		return "settled"
+	}
+	return "unknown"
+}
+
+// Queue lists unsettled transactions after a seq, oldest first, at most limit.
+func (e *Engine) Queue(after uint64, limit int) (out []Queued, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.setup == nil {
+		return nil, nil
+	}
+	err = sqlite.Query(e.conn, `SELECT seq, id, at, state, reason, aside, ops FROM _tidemark_outbox
+		WHERE state<? AND seq>? ORDER BY seq LIMIT ?`, func(s *sqlite.Stmt) error {
+		q := Queued{
+			Seq: uint64(s.ColumnInt64(0)), At: time.UnixMilli(s.ColumnInt64(2)).UTC(),
+			State: outboxState(s.ColumnInt64(3)).String(), Reason: s.ColumnText(4),
+			Aside: s.ColumnInt64(5) != 0, Ops: int(s.ColumnInt64(6)),
+		}
+		copy(q.ID[:], sqlite.Column(s, 1).Str())
+		out = append(out, q)
+		return nil
+	}, change.Int(int64(settled)), change.Int(int64(after)), change.Int(int64(limit)))
+	return out, err
+}
+
+// Queued reads one transaction of the outbox back, settled ones included while
+// the redo ring holds them.
+func (e *Engine) Queued(id change.TxID) (*change.Transaction, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.setup == nil {
+		return nil, fmt.Errorf("transaction %s: the file is not enrolled", id)
+	}
+	v, ok, err := sqlite.One(e.conn, "SELECT seq FROM _tidemark_outbox WHERE id=?", change.Blob(id[:]))
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, fmt.Errorf("transaction %s is not in this file's outbox", id)
+	}
+	return e.transaction(uint64(v.Int()))
+}

@@ -1,0 +1,309 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	zs "zombiezen.com/go/sqlite"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/clock"
+	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/wire"
+)
+
+// SessionConfig says how a session behaves. Zero values take the defaults.
+type SessionConfig struct {
+	Device change.DeviceID // for the first enrolment; later the file knows
+	Agent  string          // build version, for people
+	App    string          // what the application's SQLite is, when known
+
+	Interval    time.Duration // between heartbeats; 0 means DefaultInterval
+	Once        bool          // never wait for news: for a sync that ends
+	PushBytes   int           // of one push; 0 means DefaultPushBytes
+	PushWindow  int           // pushes under way; 0 means DefaultPushWindow
+	FetchWindow uint32        // chunks per fetch; 0 means DefaultFetchWindow
+}
+
+// Defaults of SessionConfig.
+const (
+	DefaultInterval    = 15 * time.Second
+	DefaultPushBytes   = 512 << 10
+	DefaultPushWindow  = 4
+	DefaultFetchWindow = 64
+)
+
+// silentIntervals is after how many intervals without a word a session is dead
+// (trap D17).
+const silentIntervals = 3
+
+// ErrSilent ends a session whose other side says nothing any more.
+var ErrSilent = errors.New("the hub has been silent for three heartbeats")
+
+// A Session is the edge's end of one connection to the hub. It implements
+// wire.Peer: whoever owns the connection calls Start once, then Receive for each
+// message, Nudge when the application may have written and Tick now and then, one
+// at a time. What was under way when a session ends is on disk, and the next
+// session goes on from there.
+//
+// Uploads and downloads share the stream and never wait for each other.
+type Session struct {
+	e   *Engine
+	cfg SessionConfig
+
+	mu       sync.Mutex // guards all below: Progress and Synced may be called at any time
+	stage    *stage
+	welcome  *wire.Welcome
+	hello    time.Time // when Hello was sent
+	heard    time.Time // when the hub last spoke
+	pinged   time.Time
+	ping     uint64
+	pushed   uint64   // last seq sent
+	inflight []uint64 // last seq of each push without an answer
+	pulling  bool     // a pull or fetch without an answer
+	echo     bool     // the pull under way asked for our own rows, too
+	current  bool     // a pull was answered with everything there was when it was asked
+	ready    *incoming
+	verify   *verification
+	last     applied
+}
+
+// NewSession begins a session over an open engine.
+func NewSession(e *Engine, cfg SessionConfig) *Session {
+	if cfg.Interval == 0 {
+		cfg.Interval = DefaultInterval
+	}
+	if cfg.PushBytes == 0 {
+		cfg.PushBytes = DefaultPushBytes
+	}
+	if cfg.PushWindow == 0 {
+		cfg.PushWindow = DefaultPushWindow
+	}
+	if cfg.FetchWindow == 0 {
+		cfg.FetchWindow = DefaultFetchWindow
+	}
+	return &Session{e: e, cfg: cfg, stage: newStage(e.cfg.Path)}
+}
+
+type emitFunc = func(wire.Message) error
+
+// Start opens the session.
+func (s *Session) Start(ctx context.Context, emit func(wire.Message) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.export(); err != nil {
+		return err
+	}
+	if err := s.stage.resume(); err != nil {
+		return err
+	}
+	now := s.e.cfg.Clock.Now()
+	s.heard, s.pinged = now, now
+	return s.greet(emit)
+}
+
+// Close lets go of the staging files. What they hold stays for the next session.
+func (s *Session) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ready = nil
+	return s.stage.close()
+}
+
+// greet sends Hello: as the first message, and again when this file's identity
+// changed under way.
+func (s *Session) greet(emit emitFunc) error {
+	st, err := s.e.edgeStatus(s.cfg.App)
+	if err != nil {
+		return err
+	}
+	dev, inc := s.e.Identity()
+	if dev.IsZero() {
+		dev = s.cfg.Device
+	}
+	h := &wire.Hello{
+		Min: wire.MinProtocol, Max: wire.MaxProtocol, Agent: s.cfg.Agent,
+		Device: dev, Incarnation: inc, Status: st,
+	}
+	if setup := s.e.Setup(); setup != nil {
+		h.Schema, h.Rules = setup.Schema.Hash(), setup.Hash
+	}
+	s.welcome, s.inflight, s.pulling, s.current = nil, nil, false, false
+	s.hello = s.e.cfg.Clock.Now()
+	h.Clock = s.hello
+	return emit(h)
+}
+
+// Receive implements wire.Peer.
+func (s *Session) Receive(ctx context.Context, m wire.Message, emit func(wire.Message) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard = s.e.cfg.Clock.Now()
+	s.e.spoke(s.heard)
+	switch m := m.(type) {
+	case *wire.Welcome:
+		return s.welcomed(m, emit)
+	case *wire.Fault:
+		return m
+	case *wire.Ping:
+		return emit(&wire.Pong{N: m.N})
+	case *wire.Pong:
+		return nil
+	}
+	if s.welcome == nil {
+		return fmt.Errorf("the hub sent %T before Welcome", m)
+	}
+	switch m := m.(type) {
+	case *wire.PushResult:
+		return s.pushResult(m, emit)
+	case *wire.Delta:
+		return s.delta(m, emit)
+	case *wire.Rebase:
+		return s.rebase(m, emit)
+	case *wire.Chunk:
+		return s.chunk(m, emit)
+	case *wire.Digests:
+		return s.digests(m, emit)
+	}
+	return fmt.Errorf("the hub sent an unexpected %T", m)
+}
+
+func (s *Session) welcomed(m *wire.Welcome, emit emitFunc) error {
+	if m.Protocol < wire.MinProtocol || m.Protocol > wire.MaxProtocol {
+		return fmt.Errorf("the hub speaks protocol %d, this build %d to %d", m.Protocol, wire.MinProtocol, wire.MaxProtocol)
+	}
+	if offset, _, ok := clock.Midpoint(s.hello, s.heard, m.Clock); ok {
+		s.e.setOffset(offset)
+	}
+	_, before := s.e.Identity()
+	if m.Setup != nil {
+		if err := s.e.adoptSetup(m.Setup, s.cfg.Device); err != nil {
+			return err
+		}
+	}
+	if s.e.Setup() == nil {
+		return errors.New("the hub did not say what to sync")
+	}
+	if _, now := s.e.Identity(); now != before { // it greeted a file without a name
+		return s.greet(emit)
+	}
+	forked, err := s.e.compareChain(m.Progress, m.Sum)
+	if err != nil {
+		return err
+	}
+	if forked {
+		return s.greet(emit)
+	}
+	s.welcome, s.pushed = m, m.Progress
+	if err := s.e.refreshGrants(m.Grants, m.Scopes); err != nil {
+		return err
+	}
+	if err := s.push(emit); err != nil {
+		return err
+	}
+	return s.startPull(emit)
+}
+
+// Nudge hands in what the application wrote meanwhile.
+func (s *Session) Nudge(ctx context.Context, emit func(wire.Message) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.welcome == nil {
+		return nil
+	}
+	if err := s.export(); err != nil {
+		return err
+	}
+	if err := s.push(emit); err != nil {
+		return err
+	}
+	return s.install(emit)
+}
+
+// Tick keeps the session alive, and ends it with ErrSilent when the hub is gone.
+func (s *Session) Tick(ctx context.Context, emit func(wire.Message) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.e.cfg.Clock.Now()
+	if now.Before(s.heard) || now.Before(s.pinged) { // the clock was set back
+		s.heard, s.pinged = now, now
+	}
+	if now.Sub(s.heard) > silentIntervals*s.cfg.Interval {
+		return ErrSilent
+	}
+	if s.welcome == nil {
+		return nil
+	}
+	if err := s.install(emit); err != nil {
+		return err
+	}
+	if now.Sub(s.pinged) < s.cfg.Interval {
+		return nil
+	}
+	st, err := s.e.edgeStatus(s.cfg.App)
+	if err != nil {
+		return err
+	}
+	if len(s.inflight) == 0 { // an earlier push was accepted only in part
+		s.pushed = 0
+		if err := s.push(emit); err != nil {
+			return err
+		}
+	}
+	s.pinged = now
+	s.ping++
+	return emit(&wire.Ping{N: s.ping, Status: &st})
+}
+
+// export takes in what the application wrote. A file that the application keeps
+// locked is no reason to end a session: it is tried again.
+func (s *Session) export() error {
+	_, err := s.e.Export()
+	if busy(err) {
+		return nil
+	}
+	return err
+}
+
+func busy(err error) bool {
+	if err == nil {
+		return false
+	}
+	p := zs.ErrCode(err).ToPrimary()
+	return p == zs.ResultBusy || p == zs.ResultLocked
+}
+
+// Synced reports that everything written here is at the hub and settled or
+// parked there, and everything the hub had when last asked is here.
+func (s *Session) Synced() (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.synced()
+}
+
+func (s *Session) synced() (bool, error) {
+	if s.welcome == nil || !s.current || len(s.inflight) > 0 || s.ready != nil || s.stage.plan != nil {
+		return false, nil
+	}
+	return s.e.quiet()
+}
+
+// quiet reports that nothing waits in the file for the hub to take or decide.
+func (e *Engine) quiet() (bool, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	v, _, err := sqlite.One(e.conn, `SELECT EXISTS (SELECT 1 FROM _tidemark_undo)
+		OR EXISTS (SELECT 1 FROM _tidemark_outbox WHERE state IN (?, ?))`, change.Int(int64(waiting)), change.Int(int64(durable)))
+	return err == nil && v.Int() == 0, err
+}
+
+// spoke notes that the hub said something, in memory only: the application's
+// file is not locked for that.
+func (e *Engine) spoke(now time.Time) {
+	e.mu.Lock()
+	e.contact = now
+	e.mu.Unlock()
+}

@@ -1,0 +1,205 @@
+package edge
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/rule"
+	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/wire"
+)
+
+// push hands in what waits, several pushes under way at a time.
+func (s *Session) push(emit emitFunc) error {
+	if s.welcome == nil {
+		return nil
+	}
+	for len(s.inflight) < s.cfg.PushWindow {
+		txs, err := s.e.outgoing(s.pushed, s.cfg.PushBytes)
+		if err != nil || len(txs) == 0 {
+			return err
+		}
+		body, err := change.SealTransactions(txs)
+		if err != nil {
+			return fmt.Errorf("seal push: %w", err)
+		}
+		s.pushed = txs[len(txs)-1].Seq
+		s.inflight = append(s.inflight, s.pushed)
+		if err := emit(&wire.Push{Body: body}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outgoing is what to push next. Nothing is handed in before the first bootstrap
+// stands: rows that were here before Tidemark belong ahead of it in the chain.
+func (e *Engine) outgoing(after uint64, maxBytes int) ([]*change.Transaction, error) {
+	e.mu.Lock()
+	complete, err := e.metaInt(metaComplete)
+	e.mu.Unlock()
+	if err != nil || complete != 1 {
+		return nil, err
+	}
+	return e.Outbox(after, maxBytes)
+}
+
+func (s *Session) pushResult(m *wire.PushResult, emit emitFunc) error {
+	if len(s.inflight) > 0 {
+		s.inflight = slices.Delete(s.inflight, 0, 1)
+	}
+	if m.Fork {
+		if err := s.e.locked(s.e.fork); err != nil {
+			return fmt.Errorf("begin new incarnation: %w", err)
+		}
+		return s.greet(emit)
+	}
+	err := s.e.locked(func() error { return s.e.markDurable(m.Durable) })
+	if err != nil && !busy(err) { // busy: it is sent again and known as a duplicate
+		return err
+	}
+	if err := s.push(emit); err != nil {
+		return err
+	}
+	if s.cfg.Once && !s.pulling && len(s.inflight) == 0 {
+		return s.pull(emit, false)
+	}
+	return nil
+}
+
+// locked runs fn as the engine's only user.
+func (e *Engine) locked(fn func() error) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return fn()
+}
+
+// compareChain compares how far the hub says our chain has come with our own
+// record of it, and begins a new incarnation when they do not fit.
+func (e *Engine) compareChain(progress uint64, sum change.Hash) (forked bool, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	last, err := e.metaInt(metaSeq)
+	if err != nil {
+		return false, err
+	}
+	fits := progress <= uint64(last)
+	if fits && progress > 0 {
+		v, ok, err := sqlite.One(e.conn, "SELECT sum FROM _tidemark_outbox WHERE seq=?", change.Int(int64(progress)))
+		if err != nil {
+			return false, err
+		}
+		fits = !ok || v.Str() == string(sum[:])
+	}
+	if fits {
+		if fits, err = e.compareDurable(progress); err != nil {
+			return false, err
+		}
+	}
+	if !fits {
+		return true, e.fork()
+	}
+	return false, e.markDurable(progress)
+}
+
+// compareDurable hands in again what a hub once had and has no more.
+func (e *Engine) compareDurable(progress uint64) (bool, error) {
+	v, _, err := sqlite.One(e.conn, "SELECT max(seq) FROM _tidemark_outbox WHERE state<>?", change.Int(int64(waiting)))
+	if err != nil || uint64(v.Int()) <= progress {
+		return true, err
+	}
+	e.cfg.Logger.Warn("the hub lost transactions it once had; handing them in again", "from", progress+1, "to", v.Int())
+	return e.recall(progress)
+}
+
+// setOffset keeps the measured distance to the hub's clock. Small differences
+// are noise of the network and not worth a write.
+func (e *Engine) setOffset(offset time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.setup == nil {
+		return
+	}
+	was, err := e.meta(metaOffset)
+	if err != nil {
+		return
+	}
+	ms := offset.Milliseconds()
+	if d := ms - was.Int(); !was.IsNull() && d > -offsetNoise && d < offsetNoise {
+		return
+	}
+	if err := e.setMeta(metaOffset, change.Int(ms)); err != nil {
+		// Not fatal: the hub measures too, and the next session tries again.
+		e.cfg.Logger.Warn("clock offset not stored", "error", err)
+	}
+}
+
+// offsetNoise is how many milliseconds of change in the offset are ignored.
+const offsetNoise = 50
+
+// refreshGrants takes over changed rights where the readable scopes are the same:
+// no row comes or goes.
+func (e *Engine) refreshGrants(grants []rule.Grant, scopes change.Hash) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	have, err := e.meta(metaScopes)
+	if err != nil || have.Str() != scopes.String() {
+		return err
+	}
+	old, err := e.grants()
+	if err != nil || slices.Equal(old, grants) {
+		return err
+	}
+	body, err := encodeGrants(grants)
+	if err != nil {
+		return err
+	}
+	return e.setMeta(metaGrants, change.Text(body))
+}
+
+// adoptSetup enrols the file, or brings it up to a new setup. Into empty tables
+// the capture triggers come after the bootstrap: rows that the application writes
+// until then are found by comparison.
+func (e *Engine) adoptSetup(setup *wire.Setup, device change.DeviceID) error {
+	o := InstallOptions{}
+	var complete int64
+	err := e.locked(func() (err error) {
+		if e.setup != nil {
+			device = e.device
+			complete, err = e.metaInt(metaComplete)
+			if err != nil {
+				return err
+			}
+		}
+		if complete != 1 {
+			o.DeferTriggers, err = e.noRows(setup)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = e.Install(setup, device, o)
+	return err
+}
+
+// noRows reports that the file has no row of any table to be synced.
+func (e *Engine) noRows(setup *wire.Setup) (bool, error) {
+	for i := range setup.Schema.Tables {
+		name := setup.Schema.Tables[i].Name
+		_, ok, err := sqlite.One(e.conn, "SELECT 1 FROM sqlite_schema WHERE type='table' AND name=? COLLATE NOCASE", change.Text(name))
+		if err != nil {
+			return false, err
+		}
+		if !ok {
+			continue
+		}
+		_, some, err := sqlite.One(e.conn, "SELECT 1 FROM "+sqlite.Quote(name)+" LIMIT 1")
+		if err != nil || some {
+			return false, err
+		}
+	}
+	return true, nil
+}

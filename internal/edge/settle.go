@@ -1,0 +1,158 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/wire"
+)
+
+// metaRedo counts the bytes of settled transactions kept in the outbox.
+const metaRedo = "redo_bytes"
+
+// errRing stops reading the ring once enough was found to drop.
+var errRing = errors.New("enough")
+
+// settle takes in what the hub decided, as of the very snapshot that the pulled
+// rows are from: only so does an edge's own write never flicker away (trap D3).
+func (a *applier) settle() error {
+	for _, o := range a.in.outcomes {
+		if err := a.settleOne(o); err != nil {
+			return fmt.Errorf("settle transaction %d: %w", o.Seq, err)
+		}
+	}
+	return nil
+}
+
+func (a *applier) settleOne(o wire.TxResult) error {
+	state, ok, err := sqlite.One(a.e.conn, "SELECT state FROM _tidemark_outbox WHERE seq=?", change.Int(int64(o.Seq)))
+	if err != nil || !ok || outboxState(state.Int()) == settled {
+		return err // an outcome heard before changes nothing (I5)
+	}
+	if o.Status == outcomeQuarantined {
+		a.out.Parked++
+		return sqlite.Exec(a.e.conn, "UPDATE _tidemark_outbox SET state=?, reason=? WHERE seq=?",
+			change.Int(int64(quarantined)), change.Text(o.Reason), change.Int(int64(o.Seq)))
+	}
+	if o.Status != outcomeApplied && o.Status != outcomeMerged && o.Status != outcomeDiscarded {
+		return fmt.Errorf("unknown status %d", o.Status)
+	}
+	x, err := a.tx(o.Seq)
+	if err != nil {
+		return err
+	}
+	for i := range x.tx.Ops {
+		if err := a.settleOp(o, &x.tx.Ops[i]); err != nil {
+			return err
+		}
+	}
+	if o.Status == outcomeDiscarded {
+		if err := a.rescue(x.tx, "discarded: "+o.Reason); err != nil {
+			return err
+		}
+	}
+	a.out.Settled++
+	return a.e.markSettled(o.Seq, o.Reason)
+}
+
+// settleOp moves the hub's version of one row over what the hub applied. A row
+// that came with this pull has it already; one that did not was touched by nobody
+// else, so the hub holds exactly what we sent. In a pull with echo every row that
+// we touched comes, so what did not come did not change.
+func (a *applier) settleOp(o wire.TxResult, op *change.Op) error {
+	t := a.e.tableNamed(op.Table)
+	if t == nil || t.missing {
+		return nil
+	}
+	tr := a.track(t, op.Key.ID())
+	if tr == nil {
+		return nil
+	}
+	if err := a.touch(tr); err != nil {
+		return err
+	}
+	tr.seqs = slices.DeleteFunc(tr.seqs, func(s uint64) bool { return s == o.Seq })
+	if tr.came || a.in.echo || o.Status == outcomeDiscarded {
+		return nil
+	}
+	if err := a.load(tr); err != nil {
+		return err
+	}
+	tr.learn(advance(t, tr.shadow, op))
+	return nil
+}
+
+// markSettled moves a transaction into the redo ring.
+func (e *Engine) markSettled(seq uint64, reason string) error {
+	err := sqlite.Exec(e.conn, "UPDATE _tidemark_outbox SET state=?, aside=0, reason=? WHERE seq=?",
+		change.Int(int64(settled)), change.Text(reason), change.Int(int64(seq)))
+	if err != nil {
+		return err
+	}
+	if err := sqlite.Exec(e.conn, "DELETE FROM _tidemark_pending WHERE seq=?", change.Int(int64(seq))); err != nil {
+		return err
+	}
+	n, _, err := sqlite.One(e.conn, "SELECT length(body) FROM _tidemark_outbox WHERE seq=?", change.Int(int64(seq)))
+	if err != nil {
+		return err
+	}
+	return e.addRedo(n.Int())
+}
+
+func (e *Engine) addRedo(n int64) error {
+	have, err := e.metaInt(metaRedo)
+	if err != nil {
+		return err
+	}
+	return e.setMeta(metaRedo, change.Int(max(have+n, 0)))
+}
+
+// pruneRedo forgets the oldest settled transactions beyond the ring's size. Only
+// settled ones: nothing unsafe ever leaves the outbox (I8).
+func (e *Engine) pruneRedo() error {
+	have, err := e.metaInt(metaRedo)
+	if err != nil || have <= e.cfg.RedoBytes {
+		return err
+	}
+	var drop []int64
+	over := have - e.cfg.RedoBytes
+	freed := int64(0)
+	err = sqlite.Query(e.conn, "SELECT seq, length(body) FROM _tidemark_outbox WHERE state=? ORDER BY seq", func(s *sqlite.Stmt) error {
+		if freed >= over {
+			return errRing
+		}
+		drop = append(drop, s.ColumnInt64(0))
+		freed += s.ColumnInt64(1)
+		return nil
+	}, change.Int(int64(settled)))
+	if err != nil && err != errRing {
+		return err
+	}
+	for _, seq := range drop {
+		if err := sqlite.Exec(e.conn, "DELETE FROM _tidemark_outbox WHERE seq=?", change.Int(seq)); err != nil {
+			return err
+		}
+	}
+	return e.addRedo(-freed)
+}
+
+// markDurable notes that the hub has everything up to a seq: it is safe, and is
+// not sent again. The overlay stays until the outcome comes with a pull.
+func (e *Engine) markDurable(seq uint64) error {
+	_, some, err := sqlite.One(e.conn, "SELECT 1 FROM _tidemark_outbox WHERE state=? AND seq<=? LIMIT 1",
+		change.Int(int64(waiting)), change.Int(int64(seq)))
+	if err != nil || !some {
+		return err
+	}
+	return sqlite.Immediate(e.conn, func() error {
+		err := sqlite.Exec(e.conn, "UPDATE _tidemark_outbox SET state=? WHERE state=? AND seq<=?",
+			change.Int(int64(durable)), change.Int(int64(waiting)), change.Int(int64(seq)))
+		if err != nil {
+			return err
+		}
+		return e.setMeta(metaProgress, change.Int(e.cfg.Clock.Now().UnixMilli()))
+	})
+}

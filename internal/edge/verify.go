@@ -1,0 +1,390 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/wire"
+)
+
+// A VerifyReport says what a comparison with the hub found.
+type VerifyReport struct {
+	At     change.Cursor // both sides were compared at this place in history
+	Tables []VerifyTable
+}
+
+// VerifyTable is one table's part of a VerifyReport.
+type VerifyTable struct {
+	Table    string
+	Rows     int64        // at the hub
+	Buckets  int          // differing key buckets
+	Differ   []change.Key // rows that differ
+	Missing  []change.Key // at the hub, not here
+	Extra    []change.Key // here, not at the hub
+	Repaired bool
+}
+
+// OK reports that nothing differed.
+func (r *VerifyReport) OK() bool {
+	return !slices.ContainsFunc(r.Tables, func(t VerifyTable) bool { return t.Buckets > 0 })
+}
+
+// A verification under way asks for all digests first, then for the rows of the
+// buckets that differ, table by table.
+type verification struct {
+	tables []string
+	repair bool
+	report VerifyReport
+	todo   []int // places in report.Tables whose buckets are to be fetched
+	asked  []int // buckets asked of todo[0]
+	done   bool
+}
+
+// Verify compares tables (nil: all) with the hub: digests at one cursor, then the
+// rows of the buckets that differ. With repair, differing rows become the hub's,
+// and what stood here is kept as a rescue copy. The answer comes later: see
+// VerifyReport.
+func (s *Session) Verify(ctx context.Context, emit func(wire.Message) error, tables []string, repair bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.welcome == nil || s.stage.plan != nil {
+		return errors.New("verify: not while a bootstrap is under way")
+	}
+	if s.verify != nil && !s.verify.done {
+		return errors.New("verify: another one is under way")
+	}
+	var busy bool
+	if err := s.e.locked(func() (err error) { busy, err = s.e.reoffered(); return err }); err != nil {
+		return err
+	}
+	if busy {
+		return errors.New("verify: work of an earlier life of this file is not settled yet")
+	}
+	setup := s.e.Setup()
+	if len(tables) == 0 {
+		for i := range setup.Schema.Tables {
+			name := setup.Schema.Tables[i].Name
+			// Reference rows follow from other rows, not from scopes.
+			if r := setup.Rules.Table(name); r == nil || !r.Reference {
+				tables = append(tables, name)
+			}
+		}
+	}
+	for _, n := range tables {
+		if setup.Schema.Table(n) == nil {
+			return fmt.Errorf("verify: table %s does not sync", n)
+		}
+	}
+	s.verify = &verification{tables: tables, repair: repair}
+	return s.askVerify(emit, tables, nil)
+}
+
+// VerifyReport is the result of the last Verify, or nil while it is under way.
+func (s *Session) VerifyReport() *VerifyReport {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.verify == nil || !s.verify.done {
+		return nil
+	}
+	return &s.verify.report
+}
+
+func (s *Session) askVerify(emit emitFunc, tables []string, buckets []int) error {
+	if err := s.stage.clear(); err != nil {
+		return err
+	}
+	cursor, scopes, mark, err := s.e.position()
+	if err != nil {
+		return err
+	}
+	return emit(&wire.Verify{Cursor: cursor, Scopes: scopes, Outcome: mark, Tables: tables, Buckets: buckets})
+}
+
+// digests takes in the hub's side of a comparison.
+func (s *Session) digests(m *wire.Digests, emit emitFunc) error {
+	v := s.verify
+	if v == nil || v.done {
+		return nil
+	}
+	cursor, _, _, err := s.e.position()
+	if err != nil {
+		return err
+	}
+	if cursor != m.At {
+		// The delta before this could not be installed, or another one followed it.
+		return s.askVerify(emit, v.nextTables(), v.asked)
+	}
+	if v.asked == nil {
+		err = s.compareDigests(m)
+	} else {
+		err = s.compareRows(m)
+	}
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	if len(v.todo) > 0 {
+		return s.askVerify(emit, v.nextTables(), v.asked)
+	}
+	v.done = true
+	v.report.At = m.At
+	if s.ready != nil {
+		return nil
+	}
+	return s.pull(emit, true)
+}
+
+// nextTables is what the next question is about.
+func (v *verification) nextTables() []string {
+	if len(v.todo) == 0 {
+		return v.tables
+	}
+	return []string{v.report.Tables[v.todo[0]].Table}
+}
+
+func (s *Session) compareDigests(m *wire.Digests) error {
+	v := s.verify
+	for i := range m.Digests {
+		hub := &m.Digests[i]
+		own, err := s.e.digest(hub.Table)
+		if err != nil {
+			return err
+		}
+		n := len(differing(hub, &own))
+		v.report.Tables = append(v.report.Tables, VerifyTable{Table: hub.Table, Rows: hub.Rows, Buckets: n})
+		if n > 0 {
+			v.todo = append(v.todo, len(v.report.Tables)-1)
+			if v.asked == nil {
+				v.asked = differing(hub, &own)
+			}
+		}
+	}
+	return nil
+}
+
+func differing(a, b *change.Digest) (out []int) {
+	for i := range a.Sums {
+		if a.Sums[i] != b.Sums[i] {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// compareRows finds the rows that differ in the buckets of one table.
+func (s *Session) compareRows(m *wire.Digests) error {
+	v := s.verify
+	rep := &v.report.Tables[v.todo[0]]
+	fix, err := s.e.compareBuckets(rep, v.asked, m.Body)
+	if err != nil {
+		return err
+	}
+	if v.repair && fix != nil {
+		if err := s.e.mend(rep, fix, m.At); err != nil {
+			return err
+		}
+	}
+	v.todo = v.todo[1:]
+	if len(v.todo) > 0 {
+		// Ask for all buckets of the next table that differ; its digest is gone, so
+		// name every bucket rather than keep digests of big schemas around.
+		v.asked = make([]int, change.Buckets)
+		for i := range v.asked {
+			v.asked[i] = i
+		}
+	}
+	return nil
+}
+
+// digest sums the hub's view of a table as this file has it: where work is
+// pending, the shadow counts.
+func (e *Engine) digest(name string) (change.Digest, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	d := change.Digest{Table: name}
+	t := e.tableNamed(name)
+	if t == nil || t.missing {
+		return d, fmt.Errorf("table %s is missing from the file", name)
+	}
+	h := change.NewRowHasher(t.names)
+	err := e.hubView(t, func(key change.Key, row []change.Value) { d.Add(key, h.Hash(row)) })
+	return d, err
+}
+
+// Digest sums the hub's view of a table as this file has it.
+func (e *Engine) Digest(table string) (change.Digest, error) { return e.digest(table) }
+
+// hubView visits the rows of a table as the hub has them at the file's cursor.
+// The rows handed out are only valid during the call. What the application wrote
+// is exported first, so that its rows have a shadow; when it writes faster than
+// that, the view is given up.
+func (e *Engine) hubView(t *table, fn func(change.Key, []change.Value)) error {
+	for range viewTries {
+		if err := e.exportNow(); err != nil {
+			return err
+		}
+		clean := false
+		err := sqlite.Snapshot(e.conn, func() (err error) {
+			if clean, err = e.idle(); err != nil || !clean {
+				return err
+			}
+			return e.viewRows(t, fn)
+		})
+		if err != nil || clean {
+			return err
+		}
+	}
+	return fmt.Errorf("table %s: the application writes without a pause", t.schema.Name)
+}
+
+// viewTries is how often a view waits for a moment without unexported work.
+const viewTries = 20
+
+// exportNow is Export for callers that hold e.mu.
+func (e *Engine) exportNow() error {
+	idle, err := e.idle()
+	if err != nil || idle {
+		return err
+	}
+	return sqlite.Immediate(e.conn, func() error {
+		_, err := e.export(e.cfg.Clock.Now())
+		return err
+	})
+}
+
+func (e *Engine) viewRows(t *table, fn func(change.Key, []change.Value)) error {
+	hidden := map[string][]change.Value{}
+	err := sqlite.Query(e.conn, "SELECT key, row FROM _tidemark_shadow WHERE tbl=?", func(s *sqlite.Stmt) error {
+		id, body := sqlite.Column(s, 0).Str(), sqlite.Column(s, 1)
+		if body.IsNull() {
+			hidden[id] = nil
+			return nil
+		}
+		row, err := t.decodeRow(body.Str())
+		hidden[id] = row
+		return err
+	}, change.Text(t.schema.Name))
+	if err != nil {
+		return err
+	}
+	for _, row := range hidden {
+		if row != nil {
+			fn(t.keyOf(row), row)
+		}
+	}
+	row := make([]change.Value, len(t.names))
+	return sqlite.Query(e.conn, "SELECT "+sqlite.QuoteAll("", t.names)+" FROM "+sqlite.Quote(t.schema.Name), func(s *sqlite.Stmt) error {
+		for i := range row {
+			row[i] = sqlite.Column(s, i)
+		}
+		key := t.keyOf(row)
+		if len(hidden) > 0 {
+			if _, ok := hidden[key.ID()]; ok {
+				return nil
+			}
+		}
+		fn(key, row)
+		return nil
+	})
+}
+
+// compareBuckets compares rows of some buckets with the hub's, and returns what
+// would make them equal, or nil.
+func (e *Engine) compareBuckets(rep *VerifyTable, buckets []int, body []byte) (*change.Rows, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t := e.tableNamed(rep.Table)
+	if t == nil || t.missing {
+		return nil, fmt.Errorf("table %s is missing from the file", rep.Table)
+	}
+	in := make([]bool, change.Buckets)
+	for _, b := range buckets {
+		in[b] = true
+	}
+	own := map[string][]change.Value{}
+	err := e.hubView(t, func(key change.Key, row []change.Value) {
+		if in[change.Bucket(key)] {
+			own[key.ID()] = slices.Clone(row)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	fix := &change.Rows{Table: t.schema.Name, Columns: t.names, Key: t.key}
+	if len(body) > 0 {
+		list, err := change.OpenRows(body, change.Limits{})
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range list {
+			compareHub(t, r, own, rep, fix)
+		}
+	}
+	extra := make([]change.Key, 0, len(own))
+	for _, row := range own {
+		extra = append(extra, t.keyOf(row))
+	}
+	slices.SortFunc(extra, func(a, b change.Key) int { return slices.Compare([]byte(a.ID()), []byte(b.ID())) })
+	for _, k := range extra {
+		rep.Extra = append(rep.Extra, k)
+		fix.Gone = append(fix.Gone, k...)
+	}
+	if fix.Len()+fix.GoneLen() == 0 {
+		return nil, nil
+	}
+	return fix, nil
+}
+
+// compareHub takes each of the hub's rows out of own and notes how it differs.
+func compareHub(t *table, r *change.Rows, own map[string][]change.Value, rep *VerifyTable, fix *change.Rows) {
+	for i := range r.Len() {
+		key := r.KeyOf(i)
+		id := key.ID()
+		mine, ok := own[id]
+		delete(own, id)
+		want := make([]change.Value, len(t.names))
+		copy(want, mine)
+		assign(t, want, r.Columns, r.Row(i))
+		switch {
+		case !ok:
+			rep.Missing = append(rep.Missing, key)
+		case !slices.Equal(want, mine):
+			rep.Differ = append(rep.Differ, key)
+		default:
+			continue
+		}
+		fix.Values = append(fix.Values, want...)
+	}
+}
+
+// mend makes rows what the hub has, keeping copies of what stood here: a row
+// may differ because capture was missing for a while (trap S18), and then it is
+// somebody's work.
+func (e *Engine) mend(rep *VerifyTable, fix *change.Rows, at change.Cursor) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	cursor, err := e.meta(metaCursor)
+	if err != nil {
+		return err
+	}
+	if cursor.Str() != at.String() {
+		return errors.New("the file moved on while its rows were compared; verify again")
+	}
+	mark, err := e.metaInt(metaMark)
+	if err != nil {
+		return err
+	}
+	in := &incoming{
+		each: func(fn func(*change.Rows) error) error { return fn(fix) },
+		keep: "differed from the hub without a captured change", echo: true, next: at, mark: uint64(mark),
+	}
+	if _, err := e.apply(in); err != nil {
+		return err
+	}
+	rep.Repaired = true
+	e.cfg.Logger.Warn("rows repaired", "table", rep.Table, "differing", len(rep.Differ), "missing", len(rep.Missing), "extra", len(rep.Extra))
+	return nil
+}

@@ -1,0 +1,4 @@
+package sim
+
+// mutants are the classic mistakes of sync systems.
+var mutants = []mutant{}
