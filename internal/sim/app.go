@@ -53,7 +53,13 @@ type deed struct {
 	account  map[string]int64 // what it added to account.balance, by id
 	gone     string           // a row of table once that it deleted
 	poisoned bool             // breaks a rule of the hub
+	edits    []edit
+	whole    bool // travels as one transaction: a group of an unaware application may be parked in part
 }
+
+// An edit is one value that an application put in the place of another one that it
+// saw. Every new value is unique in a history.
+type edit struct{ patient, column, prev, next string }
 
 // A recipe is one kind of transaction. It returns false when the file holds
 // nothing it could work on; the transaction is then undone.
@@ -95,7 +101,7 @@ func (a *app) act() (*deed, error) {
 		}
 	}
 	a.n++
-	d := &deed{ledger: fmt.Sprintf("%s-%d", a.name, a.n), kind: r.kind, stock: map[string]int64{}, account: map[string]int64{}}
+	d := &deed{ledger: fmt.Sprintf("%s-%d", a.name, a.n), kind: r.kind, stock: map[string]int64{}, account: map[string]int64{}, whole: a.aware || a.name == "hub"}
 	nothing := fmt.Errorf("nothing to do")
 	err := tsqlite.Immediate(a.conn, func() error {
 		if a.aware {
@@ -158,18 +164,30 @@ func (a *app) editPatient(d *deed) (bool, error) {
 	if id == "" {
 		return false, err
 	}
-	v := change.Text(d.ledger)
 	switch a.rng.IntN(5) {
 	case 0:
-		return true, a.exec(`UPDATE patient SET phone=? WHERE id=?`, v, change.Text(id))
+		return true, a.overwrite(d, id, "phone", d.ledger)
 	case 1:
-		return true, a.exec(`UPDATE patient SET name=? WHERE id=?`, v, change.Text(id))
+		return true, a.overwrite(d, id, "name", d.ledger)
 	case 2:
-		return true, a.exec(`UPDATE patient SET note=coalesce(note,'')||' '||? WHERE id=?`, v, change.Text(id))
+		return true, a.exec(`UPDATE patient SET note=coalesce(note,'')||' '||? WHERE id=?`, change.Text(d.ledger), change.Text(id))
 	case 3:
-		return true, a.exec(`UPDATE patient SET phone=?, name=? WHERE id=?`, v, v, change.Text(id))
+		if err := a.overwrite(d, id, "phone", d.ledger); err != nil {
+			return false, err
+		}
+		return true, a.overwrite(d, id, "name", d.ledger)
 	}
 	return true, a.exec(`UPDATE patient SET visits=visits+1 WHERE id=?`, change.Text(id))
+}
+
+// overwrite replaces a value and remembers which one its author saw.
+func (a *app) overwrite(d *deed, id, column, next string) error {
+	prev, _, err := tsqlite.One(a.conn, `SELECT `+column+` FROM patient WHERE id=?`, change.Text(id))
+	if err != nil {
+		return err
+	}
+	d.edits = append(d.edits, edit{id, column, prev.Str(), next})
+	return a.exec(`UPDATE patient SET `+column+`=? WHERE id=?`, change.Text(next), change.Text(id))
 }
 
 func (a *app) newVisit(*deed) (bool, error) {
@@ -280,7 +298,7 @@ func (a *app) noteThrice(d *deed) (bool, error) {
 		return false, err
 	}
 	for i := range 3 {
-		if err := a.exec(`UPDATE patient SET phone=? WHERE id=?`, change.Text(fmt.Sprintf("%s.%d", d.ledger, i)), change.Text(id)); err != nil {
+		if err := a.overwrite(d, id, "phone", fmt.Sprintf("%s.%d", d.ledger, i)); err != nil {
 			return false, err
 		}
 	}

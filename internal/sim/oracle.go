@@ -49,7 +49,7 @@ func (w *world) checkSite(s *site) error {
 
 // checkEnd compares the world at rest with what the oracle kept.
 func (w *world) checkEnd() error {
-	return errors.Join(w.checkDeeds(), w.checkSums(), w.checkGone(), w.checkReplicas(), w.checkScopes(), w.checkReceipts())
+	return errors.Join(w.checkDeeds(), w.checkSums(), w.checkGone(), w.checkReplicas(), w.checkScopes(), w.checkReceipts(), w.checkLosses())
 }
 
 // checkDeeds: each committed transaction is at the hub or was settled by a person (I1, I8).
@@ -274,6 +274,52 @@ func (w *world) checkReceipts() error {
 		if r.Table == "" || len(r.Key) == 0 || r.Rule == "" || r.Winner.Side == "" || r.Loser.Side == "" {
 			errs = append(errs, fmt.Errorf("I7: receipt %s leaves something out: %+v", r.ID, r))
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkLosses: a value that somebody entered, and that reached the hub, stands
+// there, or was overwritten by somebody who saw it, or lost a decision that left a
+// receipt (I7). Nothing is lost in silence.
+func (w *world) checkLosses() error {
+	receipts, err := w.hub.hub.Receipts(w.ctx, hub.ReceiptFilter{})
+	if err != nil {
+		return err
+	}
+	lost, gone := map[string]bool{}, map[string]bool{}
+	for _, r := range receipts {
+		lost[r.Column+" "+r.Hub.Str()], lost[r.Column+" "+r.Edge.Str()] = true, true
+		if r.Kind != "column" && len(r.Key) == 1 {
+			gone[r.Key[0].Str()] = true // a row at stake as a whole: its receipt holds the row
+		}
+	}
+	seen := map[string]bool{}
+	var at []edit
+	for _, d := range w.oracle.deeds {
+		here, err := w.atHubNow(d)
+		if err != nil {
+			return err
+		}
+		if here {
+			if d.whole {
+				at = append(at, d.edits...)
+			}
+			for _, e := range d.edits {
+				seen[e.column+" "+e.prev] = true
+			}
+		}
+	}
+	var errs []error
+	for _, e := range at {
+		now, there, err := tsqlite.One(w.hub.app.conn, `SELECT `+e.column+` FROM patient WHERE id=?`, change.Text(e.patient))
+		if err != nil {
+			return err
+		}
+		what := e.column + " " + e.next
+		if !there || gone[e.patient] || now.Str() == e.next || seen[what] || lost[what] {
+			continue
+		}
+		errs = append(errs, fmt.Errorf("I7: %s of %s is %q: the value %q was lost without a receipt", e.column, e.patient, now.Str(), e.next))
 	}
 	return errors.Join(errs...)
 }
