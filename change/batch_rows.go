@@ -6,7 +6,8 @@ import (
 
 // SealRows encodes rows of any tables as one compressed batch.
 func SealRows(rows []*Rows) ([]byte, error) {
-	w := &columnWriter{}
+	w := newColumnWriter()
+	defer w.release()
 	w.uvarint(uint64(len(rows)))
 	for _, t := range rows {
 		if err := checkRows(t); err != nil {

@@ -14,7 +14,8 @@ const (
 // SealTransactions encodes transactions as one compressed batch: their
 // operations are grouped by table, kind and columns, and stored column by column.
 func SealTransactions(txs []*Transaction) ([]byte, error) {
-	w := &columnWriter{}
+	w := newColumnWriter()
+	defer w.release()
 	ops := 0
 	for _, t := range txs {
 		if err := checkOps(t); err != nil {

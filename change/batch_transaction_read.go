@@ -157,6 +157,11 @@ func (r *reader) groups(ops []Op) {
 		}
 		count[g]++
 	}
+	for g := range count {
+		if count[g] == 0 {
+			r.fail("group %d has no operations", g)
+		}
+	}
 	if r.err != nil {
 		return
 	}

@@ -284,9 +284,7 @@ func (r *reader) front(kind Kind, out []Value, n, stride int) {
 			return
 		}
 		length = shared[i] + size
-		if total += int(length); total > r.budget {
-			break
-		}
+		total += int(length)
 	}
 	if !r.spend(total) {
 		return

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/bits"
+	"sync"
 )
 
 // How a column of values is stored. The numbers are part of the encoding.
@@ -50,6 +51,32 @@ type columnWriter struct {
 	num  []int64 // scratch: one column of integers
 	more []int64 // scratch: a second one
 	dict dictionary
+}
+
+// columnWriters keeps the writers' buffers: growing them anew for each batch
+// costs a sixth of sealing it. Like the pools of zstd it is a cache, not state.
+var columnWriters = sync.Pool{New: func() any { return &columnWriter{} }}
+
+// maxKept is the largest buffer that is kept, in bytes.
+const maxKept = 4 << 20
+
+func newColumnWriter() *columnWriter {
+	w, ok := columnWriters.Get().(*columnWriter)
+	if !ok {
+		return &columnWriter{}
+	}
+	return w
+}
+
+// release gives the buffers back, without the values they held on to.
+func (w *columnWriter) release() {
+	if cap(w.b)+cellSize*cap(w.vals) > maxKept {
+		return
+	}
+	w.b = w.b[:0]
+	clear(w.vals[:cap(w.vals)])
+	clear(w.dict.entries[:cap(w.dict.entries)])
+	columnWriters.Put(w)
 }
 
 func (w *columnWriter) uvarint(u uint64) { w.b = binary.AppendUvarint(w.b, u) }

@@ -25,17 +25,19 @@ var plan = map[string][]string{
 	"internal/clock": {"change"},
 
 	// The corridor, from the bottom up.
-	"internal/rule":            {"change"},
-	"internal/sqlite":          {"change"},
-	"internal/merge":           {"change", "internal/rule"},
-	"internal/check":           {"change", "internal/rule"},
-	"internal/wire":            {"change", "internal/rule", "internal/wire/pb"},
-	"internal/wire/pb":         {},
-	"internal/wire/transport":  {"change", "internal/clock", "internal/wire", "internal/wire/pb"},
-	"internal/edge":            {"change", "internal/clock", "internal/rule", "internal/sqlite", "internal/merge", "internal/wire"},
-	"internal/hub":             {"change", "internal/clock", "internal/rule", "internal/merge", "internal/check", "internal/wire"},
-	"internal/store/sqlite":    {"change", "internal/clock", "internal/rule", "internal/sqlite", "internal/hub"},
-	"internal/store/storetest": {"change", "internal/clock", "internal/rule", "internal/sqlite", "internal/hub"},
+	"internal/rule":              {"change"},
+	"internal/sqlite":            {"change"},
+	"internal/merge":             {"change", "internal/rule"},
+	"internal/check":             {"change", "internal/rule", "internal/spell"},
+	"internal/spell":             {},
+	"internal/wire":              {"change", "internal/rule", "internal/wire/pb"},
+	"internal/wire/pb":           {},
+	"internal/wire/pb/pbconnect": {"internal/wire/pb"},
+	"internal/wire/transport":    {"change", "internal/clock", "internal/wire", "internal/wire/pb", "internal/wire/pb/pbconnect"},
+	"internal/edge":              {"change", "internal/clock", "internal/rule", "internal/sqlite", "internal/merge", "internal/wire"},
+	"internal/hub":               {"change", "internal/clock", "internal/rule", "internal/merge", "internal/check", "internal/wire"},
+	"internal/store/sqlite":      {"change", "internal/clock", "internal/rule", "internal/sqlite", "internal/hub"},
+	"internal/store/storetest":   {"change", "internal/clock", "internal/rule", "internal/sqlite", "internal/hub"},
 
 	// The doors.
 	"internal/config":   {"change", "internal/rule", "internal/check", "internal/spell"},
@@ -47,12 +49,12 @@ var doors = []string{"", "internal/run", "internal/demo", "internal/sim", "cmd/"
 
 // bare lists outside packages that only the named rooms may import.
 var bare = map[string][]string{
-	"zombiezen.com/go/sqlite":     {"internal/sqlite", "internal/store/sqlite", "internal/edge", "internal/store/storetest", "bench"},
+	"zombiezen.com/go/sqlite":     {"internal/sqlite", "internal/store/sqlite", "internal/edge", "internal/store/storetest", "internal/sim", "bench"},
 	"connectrpc.com/connect":      {"internal/wire"},
 	"github.com/spf13/cobra":      {"cmd/"},
 	"cel.dev/cel-go":              {"internal/check"},
 	"github.com/fsnotify":         {"internal/run", ""},
-	"modernc.org":                 {},
+	"modernc.org":                 {"internal/sqlite"}, // the engine itself
 	"github.com/mattn/go-sqlite3": {},
 }
 

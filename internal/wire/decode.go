@@ -1,0 +1,243 @@
+package wire
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/rule"
+	"github.com/tidemark-sync/tidemark/internal/wire/pb"
+)
+
+// ErrFrame means that bytes are not a frame of this protocol.
+var ErrFrame = errors.New("malformed frame")
+
+// Decode reads what Encode wrote. Failures wrap ErrFrame. Bodies stay sealed:
+// whoever opens them gives the limits.
+func Decode(b []byte) (Message, error) {
+	var f pb.Frame
+	if err := proto.Unmarshal(b, &f); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFrame, err)
+	}
+	return FromFrame(&f)
+}
+
+// FromFrame turns a frame into its message. The message shares f's bytes.
+func FromFrame(f *pb.Frame) (Message, error) {
+	var r frameReader
+	m := r.message(f)
+	if r.err != nil {
+		return nil, r.err
+	}
+	return m, nil
+}
+
+// A frameReader converts fields; its first fault sticks.
+type frameReader struct{ err error }
+
+func (r *frameReader) fail(format string, args ...any) {
+	if r.err == nil {
+		r.err = fmt.Errorf("%w: %w", ErrFrame, fmt.Errorf(format, args...))
+	}
+}
+
+func (r *frameReader) message(f *pb.Frame) Message {
+	switch body := f.GetBody().(type) {
+	case *pb.Frame_Hello:
+		return r.hello(body.Hello)
+	case *pb.Frame_Welcome:
+		return r.welcome(body.Welcome)
+	case *pb.Frame_Push:
+		return &Push{Body: body.Push.GetBody()}
+	case *pb.Frame_PushResult:
+		p := body.PushResult
+		return &PushResult{Durable: p.GetDurable(), Results: r.results(p.GetResults()), Fork: p.GetFork()}
+	case *pb.Frame_Pull:
+		p := body.Pull
+		return &Pull{Cursor: cursorIn(p.GetCursor()), Scopes: r.hash(p.GetScopes()), Outcome: p.GetOutcome(), Wait: p.GetWait(), Echo: p.GetEcho()}
+	case *pb.Frame_Delta:
+		p := body.Delta
+		return &Delta{Body: p.GetBody(), Last: p.GetLast(), Next: cursorIn(p.GetNext()), Outcomes: r.results(p.GetOutcomes()), Mark: p.GetMark()}
+	case *pb.Frame_Rebase:
+		p := body.Rebase
+		return &Rebase{Full: p.GetFull(), Reason: p.GetReason(), Grants: r.grants(p.GetGrants()), Scopes: r.hash(p.GetScopes())}
+	case *pb.Frame_Fetch:
+		return r.fetch(body.Fetch)
+	case *pb.Frame_Chunk:
+		p := body.Chunk
+		return &Chunk{At: cursorIn(p.GetAt()), Body: p.GetBody(), Table: p.GetTable(), After: r.key(p.GetAfter()), Done: p.GetDone(), Total: p.GetTotal()}
+	case *pb.Frame_Verify:
+		return r.verify(body.Verify)
+	case *pb.Frame_Digests:
+		p := body.Digests
+		return &Digests{At: cursorIn(p.GetAt()), Digests: r.digests(p.GetDigests()), Body: p.GetBody()}
+	case *pb.Frame_Ping:
+		p := body.Ping
+		return &Ping{N: p.GetN(), Status: statusIn(p.GetStatus())}
+	case *pb.Frame_Pong:
+		return &Pong{N: body.Pong.GetN()}
+	case *pb.Frame_Fault:
+		return FaultIn(body.Fault)
+	}
+	r.fail("it holds no message this build knows")
+	return nil
+}
+
+func (r *frameReader) hello(p *pb.Hello) *Hello {
+	m := &Hello{Min: p.GetMin(), Max: p.GetMax(), Agent: p.GetAgent(), Rules: r.hash(p.GetRules()), Clock: timeIn(p.GetClock())}
+	r.bytes(m.Device[:], p.GetDevice(), "device id")
+	r.bytes(m.Incarnation[:], p.GetIncarnation(), "incarnation")
+	r.bytes(m.Schema[:], p.GetSchema(), "schema hash")
+	if s := statusIn(p.GetStatus()); s != nil {
+		m.Status = *s
+	}
+	return m
+}
+
+func (r *frameReader) welcome(p *pb.Welcome) *Welcome {
+	m := &Welcome{
+		Protocol: p.GetProtocol(), Hub: p.GetHub(), Epoch: change.Epoch(p.GetEpoch()), Clock: timeIn(p.GetClock()),
+		Grants: r.grants(p.GetGrants()), Scopes: r.hash(p.GetScopes()), MaxFrame: p.GetMaxFrame(), MaxTx: p.GetMaxTx(),
+		Progress: p.GetProgress(), Sum: r.hash(p.GetSum()),
+	}
+	if s := p.GetSetup(); s != nil {
+		m.Setup = &Setup{DDL: s.GetDdl(), Hash: r.hash(s.GetHash())}
+		if err := json.Unmarshal(s.GetSchema(), &m.Setup.Schema); err != nil {
+			r.fail("schema of the setup: %w", err)
+		}
+		if err := json.Unmarshal(s.GetRules(), &m.Setup.Rules); err != nil {
+			r.fail("rules of the setup: %w", err)
+		}
+	}
+	return m
+}
+
+func (r *frameReader) fetch(p *pb.Fetch) *Fetch {
+	m := &Fetch{Table: p.GetTable(), After: r.key(p.GetAfter()), Window: p.GetWindow()}
+	for _, s := range p.GetScopes() {
+		m.Scopes = append(m.Scopes, rule.ScopeID(s))
+	}
+	return m
+}
+
+func (r *frameReader) verify(p *pb.Verify) *Verify {
+	m := &Verify{Cursor: cursorIn(p.GetCursor()), Scopes: r.hash(p.GetScopes()), Outcome: p.GetOutcome(), Tables: p.GetTables()}
+	for _, b := range p.GetBuckets() {
+		if b >= change.Buckets {
+			r.fail("bucket %d of %d", b, change.Buckets)
+			return m
+		}
+		m.Buckets = append(m.Buckets, int(b))
+	}
+	return m
+}
+
+// FaultIn is the inverse of FaultOut.
+func FaultIn(p *pb.Fault) *Fault {
+	return &Fault{Code: p.GetCode(), Message: p.GetMessage(), Hint: p.GetHint(),
+		RetryAfter: time.Duration(p.GetRetryAfter()), Fatal: p.GetFatal()}
+}
+
+// bytes copies a field of fixed length; a field left out is zero.
+func (r *frameReader) bytes(dst, src []byte, what string) {
+	if len(src) != 0 && len(src) != len(dst) {
+		r.fail("%s of %d bytes, want %d", what, len(src), len(dst))
+		return
+	}
+	copy(dst, src)
+}
+
+func (r *frameReader) hash(b []byte) (h change.Hash) {
+	r.bytes(h[:], b, "hash")
+	return h
+}
+
+func (r *frameReader) key(b []byte) change.Key {
+	k, err := change.ParseKeyID(string(b))
+	if err != nil {
+		r.fail("%w", err)
+	}
+	return k
+}
+
+func (r *frameReader) results(list []*pb.TxResult) []TxResult {
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]TxResult, len(list))
+	for i, p := range list {
+		if p.GetStatus() > 255 {
+			r.fail("transaction status %d", p.GetStatus())
+		}
+		out[i] = TxResult{Seq: p.GetSeq(), Status: uint8(p.GetStatus()), Reason: p.GetReason(), Receipts: int(p.GetReceipts())}
+	}
+	return out
+}
+
+func (r *frameReader) grants(list []*pb.Grant) []rule.Grant {
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]rule.Grant, len(list))
+	for i, p := range list {
+		if p.GetVerbs() > 255 {
+			r.fail("verbs %#x", p.GetVerbs())
+		}
+		out[i] = rule.Grant{Scope: rule.ScopeID(p.GetScope()), Verbs: rule.Verb(p.GetVerbs())}
+	}
+	return out
+}
+
+func (r *frameReader) digests(list []*pb.Digest) []change.Digest {
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]change.Digest, len(list))
+	for i, p := range list {
+		out[i] = change.Digest{Table: p.GetTable(), Rows: p.GetRows()}
+		if n := len(p.GetSums()); n != 0 && n != 16*change.Buckets {
+			r.fail("digest of %d bytes, want %d", n, 16*change.Buckets)
+			return nil
+		}
+		readSums(&out[i].Sums, p.GetSums())
+	}
+	return out
+}
+
+func cursorIn(p *pb.Cursor) change.Cursor {
+	return change.Cursor{Epoch: change.Epoch(p.GetEpoch()), Token: p.GetToken()}
+}
+
+func timeIn(ns int64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns).UTC()
+}
+
+func statusIn(p *pb.EdgeStatus) *EdgeStatus {
+	if p == nil {
+		return nil
+	}
+	return &EdgeStatus{OutboxDepth: p.GetOutboxDepth(), OldestUnsafe: time.Duration(p.GetOldestUnsafe()),
+		Quarantined: p.GetQuarantined(), App: p.GetApp()}
+}
+
+func appendSums(b []byte, sums *[change.Buckets]change.RowHash) []byte {
+	for _, s := range sums {
+		b = binary.BigEndian.AppendUint64(b, s.Hi)
+		b = binary.BigEndian.AppendUint64(b, s.Lo)
+	}
+	return b
+}
+
+func readSums(sums *[change.Buckets]change.RowHash, b []byte) {
+	for i := 0; len(b) >= 16; i, b = i+1, b[16:] {
+		sums[i] = change.RowHash{Hi: binary.BigEndian.Uint64(b), Lo: binary.BigEndian.Uint64(b[8:])}
+	}
+}
