@@ -81,6 +81,17 @@ func (s *step) commit(c *sqlite.Conn) error {
 	return sqlite.Immediate(c, func() error { return s.write(c) })
 }
 
+// commitNamed is commit by an application that tells Tidemark where its
+// transactions begin.
+func (s *step) commitNamed(c *sqlite.Conn) error {
+	return sqlite.Immediate(c, func() error {
+		if err := sqlite.Exec(c, "UPDATE _tidemark_tx SET id=id+1"); err != nil {
+			return err
+		}
+		return s.write(c)
+	})
+}
+
 func (s *step) write(c *sqlite.Conn) error {
 	if err := sqlite.Exec(c, insertSQL(orders), s.order...); err != nil {
 		return err

@@ -7,7 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
+	"runtime/debug"
 	"runtime/pprof"
 	"strings"
 
@@ -16,32 +16,31 @@ import (
 
 // An ask is one command to a role.
 type ask struct {
-	Do      string // open, write, push, pull, idle, live, poke, await, hash, bytes; usage and profile are the loop's own
-	Dir     string
-	Address string // of the server, as its reply to open gave it
-	Rows    int    // size of the seed
-	Steps   int    // change transactions
-	Writer  int    // which writer's
-	Edges   int    // how many edges this role hosts
-	Count   int    // for await: how many changes must have been seen
-	Fast    bool   // no fsync, for the seed of things that are not measured
+	Do     string   // open, invite, write, push, settle, pull, idle, live, poke, await, hash, bytes; the rest is the loop's own
+	Dir    string   // where a role keeps its files
+	Tokens []string // one for each edge to open, as the server's reply to invite gave them
+	Rows   int      // size of the seed
+	Steps  int      // change transactions
+	Writer int      // which writer's
+	Edges  int      // how many to invite
+	Count  int      // for await: how many changes must have been seen
 }
 
 // A reply is what a role answers.
 type reply struct {
-	Err     string  `json:",omitempty"`
-	Address string  `json:",omitempty"`
-	Hash    string  `json:",omitempty"`
-	Rows    int64   `json:",omitempty"`
-	Nanos   []int64 `json:",omitempty"` // durations, one per edge; or Unix times, one per change
-	Up      int64   `json:",omitempty"` // bytes since open
-	Down    int64   `json:",omitempty"`
-	CPU     int64   `json:",omitempty"` // nanoseconds of user and system time of the process
-	Peak    int64   `json:",omitempty"` // peak resident bytes of the process
+	Err     string   `json:",omitempty"`
+	Address string   `json:",omitempty"` // of the last opened edge's file
+	Tokens  []string `json:",omitempty"`
+	Hash    string   `json:",omitempty"`
+	Rows    int64    `json:",omitempty"`
+	Nanos   []int64  `json:",omitempty"` // durations, one per edge; or Unix times, one per change
+	Up      int64    `json:",omitempty"` // bytes since open
+	Down    int64    `json:",omitempty"`
+	CPU     int64    `json:",omitempty"` // nanoseconds of user and system time of the process
+	Peak    int64    `json:",omitempty"` // peak resident bytes of the process
 }
 
-// A role is what a child process can be. do is called one at a time, but for
-// await, which runs beside the next command.
+// A role is what a child process can be. do is called one at a time.
 type role interface {
 	do(a ask) (reply, error)
 	close() error
@@ -51,6 +50,8 @@ type role interface {
 var roles = map[string]func() role{
 	"ruler server": func() role { return &rulerServer{} },
 	"ruler edge":   func() role { return &rulerEdges{} },
+	"hub":          func() role { return &hubRole{} },
+	"edge":         func() role { return &edgeRole{} },
 }
 
 // A peer is a running role, as the parent sees it.
@@ -137,8 +138,9 @@ func serve(r role, in io.Reader, out io.Writer) error {
 		case "profiled":
 			pprof.StopCPUProfile()
 			err = profile.Close()
-		case "rest": // garbage of the preparation is not the workload's
-			runtime.GC()
+		case "rest": // the preparation's garbage and peak are not the workload's
+			debug.FreeOSMemory()
+			err = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
 		default:
 			ans, err = r.do(a)
 		}
@@ -151,13 +153,21 @@ func serve(r role, in io.Reader, out io.Writer) error {
 	}
 }
 
-// usage is the CPU time of this process so far, and its peak resident bytes.
+// usage is the CPU time of this process so far, and its peak resident bytes since
+// the last rest.
 func usage() (cpu, peak int64) {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
 		return 0, 0
 	}
-	return u.Utime.Nano() + u.Stime.Nano(), u.Maxrss << 10
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, 0
+	}
+	if _, after, ok := strings.Cut(string(status), "VmHWM:"); ok {
+		_, _ = fmt.Sscanf(after, "%d", &peak) // stays 0, which shows in the table
+	}
+	return u.Utime.Nano() + u.Stime.Nano(), peak << 10
 }
 
 // top lists the functions that burn most in a CPU profile.

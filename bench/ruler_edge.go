@@ -44,11 +44,12 @@ func (r *rulerEdges) do(a ask) (reply, error) {
 		})
 	case "push":
 		return timed(r.edges, (*rulerEdge).push)
-	case "pull", "idle":
+	case "pull", "idle", "settle":
 		return timed(r.edges, func(e *rulerEdge) error { return e.pull("") })
 	case "poke":
+		list := steps(a.Steps, r.rows, a.Writer, 1)[a.Steps-1:]
 		at := now()
-		err := r.edges[0].write(steps(a.Steps, r.rows, a.Writer, 1)[a.Steps-1:])
+		err := r.edges[0].write(list)
 		if err == nil {
 			err = r.edges[0].push()
 		}
@@ -71,9 +72,9 @@ func (r *rulerEdges) do(a ask) (reply, error) {
 
 func (r *rulerEdges) open(a ask) (reply, error) {
 	r.rows = a.Rows
-	for i := range max(a.Edges, 1) {
-		e := &rulerEdge{name: fmt.Sprintf("%d.%d", a.Writer, i), url: a.Address, http: &http.Client{Transport: &http.Transport{}}}
-		c, err := create(filepath.Join(a.Dir, "edge"+e.name+".db"), sqlite.Options{Full: true})
+	for i, url := range a.Tokens {
+		e := &rulerEdge{name: fmt.Sprintf("%d.%d", a.Writer, i), url: url, http: &http.Client{Transport: &http.Transport{}}}
+		c, err := create(filepath.Join(a.Dir, "edge"+e.name+".db"), sqlite.Options{Full: true, CacheKB: rulerCache})
 		if err != nil {
 			return reply{}, err
 		}

@@ -2,13 +2,13 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -20,7 +20,8 @@ import (
 // A rulerServer is the hub of the ruler: a SQLite file, and in memory the list
 // of every transaction's changeset. It applies what is pushed blindly and hands
 // out what it has: no conflicts, no rights, no receipts, no crash safety of the
-// list. Commits are durable (synchronous=FULL), as the hub's are.
+// list. Commits are durable (synchronous=FULL), as the hub's are. The changeset
+// that bootstraps is made before anybody asks.
 type rulerServer struct {
 	conn *sqlite.Conn
 	http *http.Server
@@ -29,6 +30,7 @@ type rulerServer struct {
 	mu   sync.Mutex
 	list []entry
 	more chan struct{} // closed, and replaced, when the list grows
+	all  []byte        // the answer to a bootstrap, until the list grows
 }
 
 type entry struct {
@@ -39,7 +41,9 @@ type entry struct {
 func (s *rulerServer) do(a ask) (reply, error) {
 	switch a.Do {
 	case "open":
-		return s.open(a)
+		return reply{}, s.open(a)
+	case "invite": // an address is all it takes
+		return reply{Tokens: slices.Repeat([]string{"http://" + s.port.Addr().String()}, a.Edges)}, nil
 	case "write":
 		return reply{}, s.write(a)
 	case "hash":
@@ -53,17 +57,19 @@ func (s *rulerServer) do(a ask) (reply, error) {
 	return reply{}, fmt.Errorf("unknown command %q", a.Do)
 }
 
-func (s *rulerServer) open(a ask) (reply, error) {
-	var err error
-	s.conn, err = create(filepath.Join(a.Dir, "hub.db"), sqlite.Options{Full: true})
+func (s *rulerServer) open(a ask) (err error) {
+	s.conn, err = create(filepath.Join(a.Dir, "hub.db"), sqlite.Options{Full: true, CacheKB: rulerCache})
 	if err != nil {
-		return reply{}, err
+		return err
 	}
 	if err := fill(s.conn, seedRows(a.Rows), insertSQL); err != nil {
-		return reply{}, err
+		return err
+	}
+	if err := s.prepare(); err != nil {
+		return err
 	}
 	if s.port, err = listen(); err != nil {
-		return reply{}, err
+		return err
 	}
 	s.more = make(chan struct{})
 	mux := http.NewServeMux()
@@ -72,7 +78,7 @@ func (s *rulerServer) open(a ask) (reply, error) {
 	mux.HandleFunc("GET /pull", s.pull)
 	s.http = &http.Server{Handler: mux}
 	go func() { _ = s.http.Serve(s.port) }()
-	return reply{Address: "http://" + s.port.Addr().String()}, nil
+	return nil
 }
 
 // write commits steps as an application at the hub would.
@@ -92,22 +98,30 @@ func (s *rulerServer) write(a ask) error {
 // add appends to the list; s.mu is held.
 func (s *rulerServer) add(edge string, set []byte) {
 	s.list = append(s.list, entry{edge, set})
+	s.all = nil
 	close(s.more)
 	s.more = make(chan struct{})
 }
 
-// bootstrap answers with the position, then all rows as the changeset that a
-// difference to an empty database makes.
+// bootstrap answers with the position, then all rows as one changeset.
 func (s *rulerServer) bootstrap(w http.ResponseWriter, _ *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := difference(s.conn, func(set []byte) error {
-		_, err := w.Write(frame(binary.BigEndian.AppendUint64(nil, uint64(len(s.list))), set))
-		return err
-	})
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+	if s.all == nil {
+		if err := s.prepare(); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
 	}
+	_, _ = w.Write(s.all)
+}
+
+// prepare makes the answer to a bootstrap; nobody else uses s meanwhile.
+func (s *rulerServer) prepare() error {
+	return difference(s.conn, func(set []byte) error {
+		s.all = frame(binary.BigEndian.AppendUint64(nil, uint64(len(s.list))), set)
+		return nil
+	})
 }
 
 // push applies every changeset of the body in one commit.
@@ -163,15 +177,12 @@ func (s *rulerServer) close() error {
 	if s.http == nil {
 		return nil
 	}
-	return errors.Join(s.http.Shutdown(canceled()), s.conn.Close())
+	return errors.Join(s.http.Close(), s.conn.Close())
 }
 
-// canceled is a context that waits for nobody.
-func canceled() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
-}
+// rulerCache is the page cache of the ruler's connections: nothing it needs is
+// ever read twice from disk.
+const rulerCache = 256 << 10
 
 // record runs a write and returns its changeset.
 func record(c *sqlite.Conn, write func(*sqlite.Conn) error) ([]byte, error) {

@@ -28,6 +28,7 @@ const (
 	customers = iota
 	orders
 	lines
+	tableCount
 )
 
 // schema is every statement that makes an empty workload database.
@@ -42,7 +43,7 @@ func schema() []string {
 }
 
 // A dataset is the seed rows of each table, in insertion order.
-type dataset [len(tables)][][]change.Value
+type dataset [tableCount][][]change.Value
 
 // split says how many customers, orders and lines make n seed rows: a tenth
 // customers, three tenths orders, the rest lines, at least one of each.

@@ -26,6 +26,8 @@ type door struct {
 
 	json    bool // --json
 	verbose bool // --verbose
+
+	answered bool // a JSON document was printed
 }
 
 func newDoor(in, out, err *os.File) *door {
@@ -68,6 +70,7 @@ func (d *door) show(v any, human func(w io.Writer)) error {
 
 // document prints v as one indented JSON document.
 func (d *door) document(v any) error {
+	d.answered = true
 	e := json.NewEncoder(d.out)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)

@@ -65,7 +65,7 @@ func (d *door) finish(err error) int {
 		return exitOK
 	}
 	f := explain(err)
-	if d.json {
+	if d.json && !d.answered { // else the answer says it already, and stays one document
 		_ = d.document(map[string]any{"error": map[string]any{"message": f.err.Error(), "hint": f.hint, "exit_code": f.code}})
 	}
 	fmt.Fprintf(d.err, "tidemark: %s\n", strings.TrimSpace(f.err.Error()))

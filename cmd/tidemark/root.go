@@ -44,7 +44,7 @@ exactly once, offline for as long as it takes. Applications keep using plain SQL
 			root.AddCommand(c)
 		}
 	}
-	add("begin", initVerb(d), configVerb(d))
+	add("begin", demoVerb(d), initVerb(d), configVerb(d))
 	add("hub", hubVerb(d), deviceVerb(d), conflictsVerb(d))
 	add("edge", joinVerb(d), edgeVerb(d), syncVerb(d), verifyVerb(d), detachVerb(d))
 	add("both", statusVerb(d), queueVerb(d), doctorVerb(d))

@@ -23,16 +23,11 @@ type Hub struct {
 	Name      string
 	Listen    string
 	URL       string
-	Data      string
-	TLS       TLS
 	Limits    Limits
 	Retention Retention
 	Heartbeat time.Duration
 	TokenTTL  time.Duration
 }
-
-// TLS names the hub's certificate. With neither file it makes its own.
-type TLS struct{ Cert, Key string }
 
 // Limits bound what one device may ask of the hub.
 type Limits struct {
@@ -44,13 +39,12 @@ type Limits struct {
 }
 
 // Retention says how long the hub keeps what it no longer strictly needs.
-type Retention struct{ Log, Journal time.Duration }
+type Retention struct{ Log time.Duration }
 
 // Edge is how `tidemark edge` runs.
 type Edge struct {
 	Hub       string
 	Files     []string
-	State     string
 	Heartbeat time.Duration
 	RetryMax  time.Duration
 	Redo      Size
@@ -60,14 +54,12 @@ type Edge struct {
 const (
 	DefaultName        = "tidemark hub"
 	DefaultListen      = ":8443"
-	DefaultData        = "tidemark-hub.db"
 	DefaultFrame       = 16 * MiB
 	DefaultTransaction = 64 * MiB
 	DefaultRow         = 16 * MiB
 	DefaultRows        = 500_000
 	DefaultSessions    = 10_000
 	DefaultLog         = 30 * day
-	DefaultJournal     = 90 * day
 	DefaultHeartbeat   = 15 * time.Second
 	DefaultTokenTTL    = 24 * time.Hour
 	DefaultRetryMax    = time.Minute

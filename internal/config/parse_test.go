@@ -55,16 +55,13 @@ hub:
   name: north
   listen: 127.0.0.1:1
   url: https://hub.example.com
-  data: h.db
-  tls: {cert: c.pem, key: k.pem}
   limits: {frame: 1MiB, transaction: 2MiB, row: 64KiB, rows: 5, sessions: 6}
-  retention: {log: 1d, journal: 2w}
+  retention: {log: 2w}
   heartbeat: 5s
   token_ttl: 1h
 edge:
   hub: https://hub.example.com:1
   files: [a.db, b.db]
-  state: /var/lib/tidemark
   heartbeat: 6s
   retry_max: 2m
   redo: 1GiB
@@ -81,7 +78,7 @@ edge:
 			t.Errorf("%s has no line", k.path)
 		}
 	}
-	if c.Hub.Retention.Journal != 14*24*time.Hour || c.Edge.Redo != GiB || len(c.Edge.Files) != 2 {
+	if c.Hub.Retention.Log != 14*24*time.Hour || c.Edge.Redo != GiB || len(c.Edge.Files) != 2 {
 		t.Errorf("%+v", c)
 	}
 }

@@ -57,12 +57,6 @@ func (c *Config) validateKeys(f *Faults) {
 	if c.Hub.Limits.Row != 0 && full.Hub.Limits.Row > full.Hub.Limits.Transaction {
 		c.add(f, "hub.limits.row", "%s is more than a whole transaction may have (hub.limits.transaction: %s)", full.Hub.Limits.Row, full.Hub.Limits.Transaction)
 	}
-	switch {
-	case c.Hub.TLS.Cert == "" && c.Hub.TLS.Key != "":
-		c.add(f, "hub.tls.key", "hub.tls.cert is missing: give both or neither")
-	case c.Hub.TLS.Cert != "" && c.Hub.TLS.Key == "":
-		c.add(f, "hub.tls.cert", "hub.tls.key is missing: give both or neither")
-	}
 	for i, name := range c.Edge.Files {
 		path := fmt.Sprintf("edge.files[%d]", i)
 		if name == "" {

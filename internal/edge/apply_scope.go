@@ -32,6 +32,7 @@ func (a *applier) lift() error {
 		tr.stands = false
 		var err error
 		if tr.shadow == nil {
+			delete(a.displ, rowRef{tr.t.schema.Name, tr.id})
 			err = a.erase(tr.t, tr.key)
 		} else {
 			err = a.put(tr.t, tr.key, tr.id, tr.shadow)
@@ -55,9 +56,11 @@ func (a *applier) lower() error {
 		}
 		ref := rowRef{tr.t.schema.Name, tr.id}
 		var row []change.Value
-		if d := a.displ[ref]; d != nil {
+		if a.removal[ref] != nil {
+			// On its way out.
+		} else if d := a.displ[ref]; d != nil {
 			row = d.row
-		} else if a.removal[ref] == nil {
+		} else {
 			var err error
 			if row, err = a.e.readRow(tr.t, tr.key); err != nil {
 				return err

@@ -29,11 +29,14 @@ func (h *fakeHub) strict() {
 		for i := range tx.Ops {
 			op := &tx.Ops[i]
 			_, there := h.rows[op.Table][op.Key.ID()]
-			ok = ok && there == (op.Kind != change.Insert)
+			ok = ok && there == (op.Kind != change.Insert) && h.allowed(op)
 		}
 		if ok {
 			h.apply(tx, tx.Incarnation)
 			ok = h.consistent()
+			for i := range tx.Ops {
+				ok = ok && h.allowed(&tx.Ops[i])
+			}
 		}
 		h.rows, h.log = keep, h.log[:n]
 		if !ok {
@@ -42,6 +45,12 @@ func (h *fakeHub) strict() {
 		}
 		return outcomeApplied, ""
 	}
+}
+
+// allowed judges an operation by the scope of its row as it stands.
+func (h *fakeHub) allowed(op *change.Op) bool {
+	row := h.rows[op.Table][op.Key.ID()]
+	return row == nil || h.readable(h.scope(op.Table, row))
 }
 
 func (h *fakeHub) park(tx *change.Transaction) { h.parked = append(h.parked, tx) }

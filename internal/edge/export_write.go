@@ -22,8 +22,8 @@ type exporter struct {
 	schema change.SchemaHash
 	bases  []change.Cursor // of the transaction being built
 	sets   map[string][]string
-	work   bool                           // there was pending work before this export
-	known  map[uint64]*change.Transaction // pending transactions read so far
+	work   bool                    // there was pending work before this export
+	known  map[uint64]*pendingWork // pending transactions read so far
 	buf    []byte
 }
 
@@ -33,7 +33,7 @@ const knownLimit = 64
 // newExporter reads where the chain stands. No change is dated later than now: a
 // clock that was set back since leaves records from the future behind.
 func (e *Engine) newExporter(now time.Time) (*exporter, error) {
-	x := &exporter{e: e, now: now.UnixMilli(), sets: map[string][]string{}, known: map[uint64]*change.Transaction{}}
+	x := &exporter{e: e, now: now.UnixMilli(), sets: map[string][]string{}, known: map[uint64]*pendingWork{}}
 	read := func(key string, into func(change.Value) error) error {
 		v, err := e.meta(key)
 		if err != nil || v.IsNull() {
@@ -193,14 +193,11 @@ func (x *exporter) pending(t *table, key string) (edits, error) {
 		if err != nil {
 			return nil, err
 		}
-		for i := range p.Ops {
-			op := &p.Ops[i]
-			if op.Table != t.schema.Name || op.Key.ID() != key {
-				continue
-			}
+		for _, i := range p.rows[pendingRow{t.schema.Name, key}] {
+			op := &p.tx.Ops[i]
 			var base change.Cursor
-			if op.BaseAt < len(p.Bases) {
-				base = p.Bases[op.BaseAt]
+			if op.BaseAt < len(p.tx.Bases) {
+				base = p.tx.Bases[op.BaseAt]
 			}
 			out = append(out, edit{base, op})
 		}
@@ -208,17 +205,31 @@ func (x *exporter) pending(t *table, key string) (edits, error) {
 	return out, nil
 }
 
-func (x *exporter) transaction(seq uint64) (*change.Transaction, error) {
-	if t, ok := x.known[seq]; ok {
-		return t, nil
+// A pendingWork is an unsettled transaction and where its rows are in it: looking
+// through its operations for each row would make a big transaction quadratic.
+type pendingWork struct {
+	tx   *change.Transaction
+	rows map[pendingRow][]int // indices into tx.Ops
+}
+
+type pendingRow struct{ table, key string }
+
+func (x *exporter) transaction(seq uint64) (*pendingWork, error) {
+	if p, ok := x.known[seq]; ok {
+		return p, nil
 	}
 	t, err := x.e.transaction(seq)
 	if err != nil {
 		return nil, err
 	}
+	p := &pendingWork{tx: t, rows: make(map[pendingRow][]int, len(t.Ops))}
+	for i := range t.Ops {
+		r := pendingRow{t.Ops[i].Table, t.Ops[i].Key.ID()}
+		p.rows[r] = append(p.rows[r], i)
+	}
 	if len(x.known) >= knownLimit {
 		clear(x.known)
 	}
-	x.known[seq] = t
-	return t, nil
+	x.known[seq] = p
+	return p, nil
 }

@@ -30,8 +30,10 @@ type Store interface {
 	// Wait blocks until some writer, this process or any other, committed after
 	// the cursor was minted, or ctx ends. It may return early without a change.
 	Wait(ctx context.Context, since change.Cursor) error
-	// Prune drops log entries, tombstones and journal older than before, and
-	// returns the new floor.
+	// Prune drops log entries, tombstones and journal payloads older than before,
+	// and returns the new floor. Payloads of parked and discarded transactions
+	// stay, and so does, for every transaction, that it came and its outcome: that
+	// is what makes a device restored from an old backup exactly-once.
 	Prune(ctx context.Context, before time.Time) (floor change.Cursor, err error)
 	// Close waits for calls in progress.
 	Close() error
@@ -76,7 +78,7 @@ type View interface {
 	// when none. For Via it follows the parent as it is now in this snapshot.
 	ScopeOf(table string, row []change.Value) (rule.ScopeID, error)
 	// Touched returns the log entries for a row after since by writers other
-	// than self, oldest first.
+	// than self, oldest first; with the zero cursor, all that the log still holds.
 	Touched(table string, key change.Key, since change.Cursor, self change.Incarnation) ([]Touch, error)
 	// Tombstone returns the last image of a deleted row (stored columns), and the
 	// rows that its deletion took along, or ErrNotFound.

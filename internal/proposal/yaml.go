@@ -15,7 +15,7 @@ func (p *Proposal) YAML() string {
 	for _, n := range p.Notes {
 		comment(&b, "", n)
 	}
-	b.WriteString("\nhub:\n  listen: \"" + config.DefaultListen + "\"\n  data: " + config.DefaultData + "\n")
+	b.WriteString("\nhub:\n  listen: \"" + config.DefaultListen + "\"\n")
 	p.yamlCandidates(&b)
 	if len(p.Tables) == 0 {
 		b.WriteString("\ntables: {}\n")

@@ -9,10 +9,7 @@ import (
 // Reconnecting: the first try comes soon, so that a short cut is hardly seen;
 // later ones back off, so that ten thousand devices returning at once do not
 // hammer a hub that is just getting up (trap D13).
-const (
-	backoffFirst = 250 * time.Millisecond
-	backoffMost  = 60 * time.Second
-)
+const backoffFirst = 250 * time.Millisecond
 
 // A backoff doubles the wait up to most, and draws each one at random between
 // half and the whole ("equal jitter").

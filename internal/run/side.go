@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/tidemark-sync/tidemark/change"
 )
 
 // SideDir is the directory beside an edge's file that holds what must not be in
@@ -16,12 +18,12 @@ func SideDir(file string) string { return file + "-tidemark" }
 
 // An Identity is how an edge's file reaches its hub.
 type Identity struct {
-	URL    string    `json:"url"`
-	Pin    string    `json:"pin"`
-	Device string    `json:"device"`
-	Name   string    `json:"name"`
-	Hub    string    `json:"hub,omitempty"`
-	Joined time.Time `json:"joined"`
+	URL    string          `json:"url"`
+	Pin    change.Hash     `json:"pin"`
+	Device change.DeviceID `json:"device"`
+	Name   string          `json:"name"`
+	Hub    string          `json:"hub,omitempty"` // what the hub calls itself
+	Joined time.Time       `json:"joined"`
 }
 
 // ErrNotJoined says that a file was never enrolled.

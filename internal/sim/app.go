@@ -48,6 +48,8 @@ func openApp(name, path string, rng *rand.Rand, wall clock.Clock, aware bool) (*
 // A deed is what one application transaction did, as the oracle remembers it.
 type deed struct {
 	ledger   string           // the id of its ledger row
+	by       string           // which application
+	n        int              // its how-manieth transaction
 	kind     string           // for the trace
 	stock    map[string]int64 // what it added to stock.qty, by id
 	account  map[string]int64 // what it added to account.balance, by id
@@ -101,7 +103,7 @@ func (a *app) act() (*deed, error) {
 		}
 	}
 	a.n++
-	d := &deed{ledger: fmt.Sprintf("%s-%d", a.name, a.n), kind: r.kind, stock: map[string]int64{}, account: map[string]int64{}, whole: a.aware || a.name == "hub"}
+	d := &deed{by: a.name, n: a.n, ledger: fmt.Sprintf("%s-%d", a.name, a.n), kind: r.kind, stock: map[string]int64{}, account: map[string]int64{}, whole: a.aware || a.name == "hub"}
 	nothing := fmt.Errorf("nothing to do")
 	err := tsqlite.Immediate(a.conn, func() error {
 		if a.aware {

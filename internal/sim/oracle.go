@@ -80,24 +80,40 @@ func (w *world) atHubNow(d *deed) (bool, error) {
 }
 
 // discarded collects the ledger ids of transactions that were settled as not to be
-// applied. The journal keeps those.
-func (w *world) discarded() (map[string]bool, error) {
+// applied, and received those of all that wait or were settled so. The journal
+// keeps both.
+func (w *world) discarded() (map[string]bool, error) { return w.journalled(hub.Discarded) }
+
+func (w *world) received() (map[string]bool, error) {
+	return w.journalled(hub.Discarded, hub.Quarantined)
+}
+
+func (w *world) journalled(states ...hub.Status) (map[string]bool, error) {
+	out := map[string]bool{}
+	for _, st := range states {
+		if err := w.journalledAs(st, out); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (w *world) journalledAs(st hub.Status, out map[string]bool) error {
 	var ids []change.TxID
 	err := tsqlite.Query(w.hub.app.conn, `SELECT id FROM _tidemark_tx WHERE status=?`, func(s *tsqlite.Stmt) error {
 		var id change.TxID
 		s.ColumnBytes(0, id[:])
 		ids = append(ids, id)
 		return nil
-	}, change.Int(int64(hub.Discarded)))
+	}, change.Int(int64(st)))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	out := map[string]bool{}
-	err = w.hub.store.View(w.ctx, func(v hub.View) error {
+	return w.hub.store.View(w.ctx, func(v hub.View) error {
 		for _, id := range ids {
 			tx, err := v.Payload(id)
 			if err != nil {
-				return fmt.Errorf("read discarded transaction %s: %w", id, err)
+				return fmt.Errorf("read %s transaction %s: %w", st, id, err)
 			}
 			for i := range tx.Ops {
 				if op := &tx.Ops[i]; op.Table == "ledger" && op.Kind == change.Insert {
@@ -107,7 +123,6 @@ func (w *world) discarded() (map[string]bool, error) {
 		}
 		return nil
 	})
-	return out, err
 }
 
 // checkSums: what is at the hub took effect exactly once and whole (I1, I4).

@@ -68,6 +68,8 @@ var moves = []move{
 	{2, (*world).regrant},
 	{4, func(w *world, _ *site) error { return w.operate(false) }},
 	{4, (*world).deliverLate},
+	{3, (*world).backup},
+	{2, (*world).restore},
 }
 
 func (w *world) play() error {

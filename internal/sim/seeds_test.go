@@ -37,7 +37,7 @@ var rare = []string{
 	"edge crashed in a call", "hub crashed in a call", "link cut in a call", "late message", "scopes changed",
 	"rebase full=true", "rebase full=false", "pushed: status 1", "pushed: status 2", "pushed: status 3",
 	"outcome: status 1", "outcome: status 2", "outcome: status 3", "outcome: status 4",
-	"operator retried", "operator discarded", "receipt: column", "receipt: delete",
+	"operator retried", "site restored from a backup", "fork", "operator discarded", "receipt: column", "receipt: delete",
 }
 
 // TestSeeds plays many histories and checks I1–I8 and I11 after each. A failing

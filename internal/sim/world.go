@@ -79,6 +79,10 @@ type site struct {
 	grants []rule.Grant
 	link   *link
 	late   []lateMessage // sent in sessions that have ended, still under way
+
+	copies   int    // backups made
+	backup   string // the last copy of the file, "" when there is none
+	backupAt int    // how many transactions the application had begun by then
 }
 
 // A link is one session: both ends and the messages under way.
