@@ -33,6 +33,7 @@ type fakeHub struct {
 	received []change.TxID
 	scopeOf  func(table string, row []change.Value) rule.ScopeID // nil: all
 	parked   []*change.Transaction
+	frame    uint32
 }
 
 type fakeEntry struct {
@@ -54,7 +55,7 @@ type fakeOutcome struct {
 
 func newFakeHub(t reporter, setup *wire.Setup) *fakeHub {
 	h := &fakeHub{t: t, setup: setup, epoch: 7, rows: map[string]map[string][]change.Value{},
-		known: map[change.Hash]wire.TxResult{}, progress: map[change.Incarnation]*fakeProgress{}, chunk: 100,
+		known: map[change.Hash]wire.TxResult{}, progress: map[change.Incarnation]*fakeProgress{}, chunk: 100, frame: 8 << 20,
 		grants: []rule.Grant{{Scope: rule.ScopeAll, Verbs: rule.Every}}}
 	for i := range setup.Schema.Tables {
 		h.rows[setup.Schema.Tables[i].Name] = map[string][]change.Value{}
@@ -230,7 +231,7 @@ func (p *fakePeer) Receive(_ context.Context, m wire.Message, emit func(wire.Mes
 	switch m := m.(type) {
 	case *wire.Hello:
 		p.inc, p.held, p.hello = m.Incarnation, nil, m
-		w := &wire.Welcome{Protocol: 1, Hub: "fake", Epoch: h.epoch, Grants: h.grants, Scopes: h.scopes(), MaxFrame: 8 << 20, MaxTx: 8 << 20}
+		w := &wire.Welcome{Protocol: 1, Hub: "fake", Epoch: h.epoch, Grants: h.grants, Scopes: h.scopes(), MaxFrame: h.frame, MaxTx: 8 << 20}
 		w.Clock = m.Clock
 		if h.now != nil {
 			w.Clock = h.now()

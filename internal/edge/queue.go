@@ -14,7 +14,7 @@ type Queued struct {
 	ID     change.TxID
 	At     time.Time // of its oldest change
 	State  string    // "waiting", "durable" or "quarantined"
-	Reason string    // why it was quarantined
+	Reason string    // why it was quarantined, or cannot be handed in
 	Aside  bool      // taken out of the tables until its outcome
 	Ops    int
 }

@@ -21,9 +21,9 @@ func (s *Session) push(emit emitFunc) error {
 		if err != nil || len(txs) == 0 {
 			return err
 		}
-		body, err := change.SealTransactions(txs)
-		if err != nil {
-			return fmt.Errorf("seal push: %w", err)
+		body, err := s.seal(&txs)
+		if err != nil || body == nil {
+			return err
 		}
 		s.pushed = txs[len(txs)-1].Seq
 		s.inflight = append(s.inflight, s.pushed)
@@ -32,6 +32,42 @@ func (s *Session) push(emit emitFunc) error {
 		}
 	}
 	return nil
+}
+
+// frameRoom is how much of a frame a message needs beside its body.
+const frameRoom = 1 << 10
+
+// seal packs as many of the transactions as one frame can hold. When not even the
+// first fits, nothing is packed: the chain has no holes, so it keeps the rest
+// back, says why, and downloads go on.
+func (s *Session) seal(txs *[]*change.Transaction) ([]byte, error) {
+	for {
+		body, err := change.SealTransactions(*txs)
+		if err != nil {
+			return nil, fmt.Errorf("seal push: %w", err)
+		}
+		if s.welcome.MaxFrame == 0 || len(body)+frameRoom <= int(s.welcome.MaxFrame) {
+			return body, nil
+		}
+		if n := len(*txs); n > 1 {
+			*txs = (*txs)[:n/2]
+			continue
+		}
+		return nil, s.e.tooLarge((*txs)[0], len(body), s.welcome.MaxFrame)
+	}
+}
+
+// tooLarge notes on a transaction that the hub takes no frame of its size.
+func (e *Engine) tooLarge(tx *change.Transaction, size int, limit uint32) error {
+	reason := fmt.Sprintf("%d operations in %d bytes, and the hub takes frames of %d at most: raise the hub's limit", len(tx.Ops), size, limit)
+	return e.locked(func() error {
+		v, _, err := sqlite.One(e.conn, "SELECT reason FROM _tidemark_outbox WHERE seq=?", change.Int(int64(tx.Seq)))
+		if err != nil || v.Str() == reason {
+			return err
+		}
+		e.cfg.Logger.Error("transaction too large to hand in; it holds back what follows", "transaction", tx.ID.String(), "bytes", size, "limit", limit)
+		return sqlite.Exec(e.conn, "UPDATE _tidemark_outbox SET reason=? WHERE seq=?", change.Text(reason), change.Int(int64(tx.Seq)))
+	})
 }
 
 // outgoing is what to push next. Nothing is handed in before the first bootstrap

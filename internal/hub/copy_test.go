@@ -1,0 +1,91 @@
+package hub_test
+
+import (
+	"testing"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/hub"
+)
+
+// A file with work waiting in it is copied, and both copies go on and hand it in:
+// the common part counts once, on top of which each adds its own.
+func TestTrapD22_CopiedFile(t *testing.T) {
+	w := newWorld(t)
+	a := w.site("a", everywhere)
+	w.sql("INSERT INTO product VALUES ('p','tea',1,'T'), ('q','milk',1,'Q'); INSERT INTO stock VALUES ('T','here',10)")
+	a.pull()
+	key := change.Key{change.Text("T"), change.Text("here")}
+	rows := func(op change.Op, r ...uint64) change.Op { op.Rows = r; return op }
+
+	t1 := a.tx(
+		rows(updKey("stock", key, "qty", 10, 7), 1),
+		rows(upd("product", "p", "name", "tea", "TEA"), 2),
+		rows(ins("product", "n", "new", 1), 3),
+		rows(del("product", "q", "milk", 1, "Q"), 4))
+	a.push(t1)
+	w.want("SELECT qty FROM stock", "7")
+
+	b := *a // the copy, under an incarnation of its own
+	b.live()
+	b.connect()
+	t2 := b.tx(
+		rows(updKey("stock", key, "qty", 10, 5), 1, 11),         // sold two more
+		rows(upd("product", "p", "name", "tea", "TEA"), 2),      // nothing new
+		rows(ins("product", "n", "new", 2), 3, 13),              // changed the price after
+		rows(upd("product", "q", "name", "milk", "oat"), 4, 14), // deleted, then inserted again
+		rows(ins("product", "z", "only the copy's", 1), 15),     // wholly new
+	)
+	t2.ID = t1.ID
+	b.prev = t2.Sum()
+	res := b.push(t2)
+	if got := hub.Status(res.Results[0].Status); got == hub.Quarantined {
+		t.Fatalf("the copy was %v: %s", got, res.Results[0].Reason)
+	}
+	w.want("SELECT qty FROM stock", "5")
+	w.want("SELECT id, name, price FROM product ORDER BY 1", "n|new|2\np|TEA|1\nq|oat|1\nz|only the copy's|1")
+
+	// A third copy of the second adds nothing, one of its own adds the rest.
+	c := *a
+	c.live()
+	c.connect()
+	t3 := c.tx(t2.Ops...)
+	t3.ID = t1.ID
+	c.prev = t3.Sum()
+	c.push(t3)
+	w.want("SELECT qty FROM stock", "5")
+	d := *a
+	d.live()
+	d.connect()
+	t4 := d.tx(rows(updKey("stock", key, "qty", 10, 6), 1, 21))
+	t4.ID = t1.ID
+	d.push(t4)
+	w.want("SELECT qty FROM stock", "4")
+}
+
+// The copy of a parked transaction waits for it.
+func TestTrapD22_CopyOfParked(t *testing.T) {
+	w := newWorld(t)
+	a := w.site("a", branchGrant("1"))
+	one := ins("orders", "o1", "c1", "new", 1)
+	one.Rows = []uint64{1}
+	t1 := a.tx(one)
+	a.push(t1)
+	b := *a
+	b.live()
+	b.connect()
+	more := ins("orders", "o1", "c1", "paid", 1)
+	more.Rows = []uint64{1, 2}
+	t2 := b.tx(more)
+	t2.ID = t1.ID
+	b.push(t2)
+	if q := w.queue(); len(q) != 2 || len(q[0].DependsOn)+len(q[1].DependsOn) != 1 {
+		t.Fatalf("quarantine %+v", q)
+	}
+	w.sql("INSERT INTO customer(id,branch,name) VALUES ('c1','1','Ann')")
+	out, err := w.hub.Retry(w.ctx, t1.ID)
+	w.must(err)
+	if len(out) != 2 {
+		t.Errorf("settled %+v, want both", out)
+	}
+	w.want("SELECT status FROM orders", "paid")
+}

@@ -1,0 +1,126 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/rule"
+	"github.com/tidemark-sync/tidemark/internal/wire"
+)
+
+// fetch sends bootstrap chunks, each of a snapshot of its own, so that however
+// slow the edge is no snapshot stays open: the delta since the first chunk's
+// cursor makes one state of them. Memory is bounded by one chunk.
+func (s *Session) fetch(ctx context.Context, m *wire.Fetch, emit func(wire.Message) error) error {
+	s.hold(nil)
+	at := place{table: m.Table, after: m.After}
+	for n := uint32(0); n < max(m.Window, 1); n++ {
+		var c *wire.Chunk
+		err := s.hub.view(ctx, func(v View) (err error) {
+			scopes, err := s.readable(v, m.Scopes)
+			if err != nil {
+				return err
+			}
+			c, err = s.chunk(v, scopes, at, n == 0 && m.Table == "" && m.After == nil)
+			return err
+		})
+		if err != nil {
+			return s.fail("fetch", err)
+		}
+		if err := emit(c); err != nil {
+			return err
+		}
+		if c.Done {
+			break
+		}
+		at = place{table: c.Table, after: c.After}
+	}
+	s.hub.note(s.device, func(p *presence) { p.progress = p.seen })
+	return nil
+}
+
+// A place is where a bootstrap has come to.
+type place struct {
+	table string
+	after change.Key
+}
+
+// readable is the scopes asked for, all readable ones when none is named; asking
+// for another one is refused (I6).
+func (s *Session) readable(v View, ask []rule.ScopeID) ([]rule.ScopeID, error) {
+	dev, err := activeDevice(v, s.device)
+	if err != nil {
+		return nil, err
+	}
+	have := rightsOf(dev.Grants).scopes()
+	if len(ask) == 0 {
+		return have, nil
+	}
+	for _, a := range ask {
+		if !slices.Contains(have, a) {
+			return nil, &wire.Fault{Code: "forbidden", Message: "the device may not read scope " + string(a), Hint: "reconnect to learn the present grants"}
+		}
+	}
+	return ask, nil
+}
+
+// chunk reads rows from a place on, over the ends of tables, parents first.
+func (s *Session) chunk(v View, scopes []rule.ScopeID, at place, first bool) (*wire.Chunk, error) {
+	c := &wire.Chunk{}
+	var err error
+	if c.At, err = v.Cursor(); err != nil {
+		return nil, err
+	}
+	if first {
+		if c.Total, err = v.Count(scopes); err != nil {
+			return nil, fmt.Errorf("count rows: %w", err)
+		}
+	}
+	tables := s.hub.shape.Load().tables
+	i := 0
+	if at.table != "" {
+		i = slices.IndexFunc(tables, func(t *table) bool { return t.schema.Name == at.table })
+		if i < 0 {
+			return nil, &wire.Fault{Code: "unknown-table", Message: "the hub has no synced table " + at.table, Hint: "start the bootstrap anew"}
+		}
+	}
+	if len(tables) == 0 {
+		c.Done = true
+		return c, nil
+	}
+	var rows []*change.Rows
+	for room := s.hub.limits.Part; ; {
+		r, next, err := v.Scan(tables[i].schema.Name, at.after, scopes, room)
+		if err != nil {
+			return nil, fmt.Errorf("scan %s: %w", tables[i].schema.Name, err)
+		}
+		if r != nil && r.Len() > 0 {
+			rows = append(rows, r)
+			for _, val := range r.Values {
+				room -= val.Size()
+			}
+		}
+		at.after = next
+		if next == nil {
+			if i++; i == len(tables) {
+				c.Done = true
+				break
+			}
+		}
+		if room <= 0 {
+			break
+		}
+	}
+	if !c.Done {
+		c.Table, c.After = tables[i].schema.Name, at.after
+	}
+	if len(rows) == 0 {
+		return c, nil
+	}
+	if c.Body, err = change.SealRows(rows); err != nil {
+		return nil, fmt.Errorf("seal rows: %w", err)
+	}
+	return c, nil
+}

@@ -1,0 +1,256 @@
+package hub
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/clock"
+	"github.com/tidemark-sync/tidemark/internal/rule"
+	"github.com/tidemark-sync/tidemark/internal/wire"
+)
+
+// Config is what a Hub needs.
+type Config struct {
+	Store Store       // required; the caller closes it, after the last call to the Hub
+	Rules *rule.Rules // required; not modified afterwards
+	// DDL lists the statements that create the synced tables in an empty file, for
+	// edges. It is asked at New and Reload. nil: edges bring their own tables.
+	DDL    func(ctx context.Context) ([]string, error)
+	Clock  clock.Clock  // required
+	Rand   io.Reader    // required; a cryptographic source in production
+	Logger *slog.Logger // nil: silent
+	Name   string       // for people, in Welcome; "" means DefaultName
+	Limits Limits
+}
+
+// DefaultName is what a hub calls itself to edges when nobody named it.
+const DefaultName = "tidemark hub"
+
+// Limits bound what one device may ask of the hub. A zero field means its default.
+type Limits struct {
+	Frame int // bytes of one frame's body as received; DefaultFrame
+	Tx    int // bytes of one transaction's values; larger ones are quarantined; DefaultTx
+	Row   int // bytes of one row's values; larger ones are quarantined; DefaultRow
+	Ops   int // rows one transaction may touch; DefaultOps
+	Group int // operations after which a shared commit takes no more pushes; DefaultGroup
+	Part  int // bytes of values in one part of a pull or bootstrap; DefaultPart
+}
+
+// The defaults of Limits.
+const (
+	DefaultFrame = 16 << 20
+	DefaultTx    = 64 << 20
+	DefaultRow   = 16 << 20
+	DefaultOps   = 500_000
+	DefaultGroup = 20_000
+	DefaultPart  = 256 << 10
+)
+
+// MaxDrift is how far into the future of the hub's clock a device's clock is
+// believed (trap D6).
+const MaxDrift = time.Minute
+
+func (l Limits) withDefaults() Limits {
+	def := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	def(&l.Frame, DefaultFrame)
+	def(&l.Tx, DefaultTx)
+	def(&l.Row, DefaultRow)
+	def(&l.Ops, DefaultOps)
+	def(&l.Group, DefaultGroup)
+	def(&l.Part, DefaultPart)
+	return l
+}
+
+// A Hub serves one store. All methods may be called concurrently; none starts a
+// goroutine.
+type Hub struct {
+	store  Store
+	clock  clock.Clock
+	hlc    *clock.HLC
+	log    *slog.Logger
+	name   string
+	limits Limits
+	ddl    func(ctx context.Context) ([]string, error)
+
+	shape atomic.Pointer[shape]
+	queue committer
+
+	randMu sync.Mutex
+	rand   io.Reader
+
+	seenMu sync.Mutex
+	seen   map[change.DeviceID]*presence
+
+	bellMu sync.Mutex
+	bells  map[*Session]func() // ends a session's wait
+}
+
+// New checks the rules against the store's tables and returns a Hub.
+func New(ctx context.Context, cfg Config) (*Hub, error) {
+	var missing []error
+	for _, m := range []struct {
+		ok   bool
+		name string
+	}{{cfg.Store != nil, "Store"}, {cfg.Rules != nil, "Rules"}, {cfg.Clock != nil, "Clock"}, {cfg.Rand != nil, "Rand"}} {
+		if !m.ok {
+			missing = append(missing, fmt.Errorf("hub config: %s is required", m.name))
+		}
+	}
+	if err := errors.Join(missing...); err != nil {
+		return nil, err
+	}
+	h := &Hub{store: cfg.Store, clock: cfg.Clock, rand: cfg.Rand, log: cfg.Logger, name: cfg.Name,
+		limits: cfg.Limits.withDefaults(), ddl: cfg.DDL, seen: map[change.DeviceID]*presence{}, bells: map[*Session]func(){}}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	if h.name == "" {
+		h.name = DefaultName
+	}
+	h.hlc = clock.NewHLC(cfg.Clock, 0, MaxDrift)
+	if err := h.Reload(ctx, cfg.Rules); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// Reload takes new rules, or notices that the tables changed. Sessions go on with
+// what they have and hear of the new Setup at their next Hello.
+func (h *Hub) Reload(ctx context.Context, rules *rule.Rules) error {
+	if _, err := h.store.Refresh(ctx, rules); err != nil {
+		return fmt.Errorf("refresh store: %w", err)
+	}
+	var ddl []string
+	if h.ddl != nil {
+		var err error
+		if ddl, err = h.ddl(ctx); err != nil {
+			return fmt.Errorf("read table definitions: %w", err)
+		}
+	}
+	s, err := newShape(h.store.Schema(), rules, ddl)
+	if err != nil {
+		return err
+	}
+	old := h.shape.Swap(s)
+	if old != nil && old.setup.Hash != s.setup.Hash {
+		h.log.Info("hub setup changed", "setup", s.setup.Hash.String()[:12], "tables", len(s.tables))
+	}
+	return nil
+}
+
+// errStale means that another program changed the tables since the shape was made.
+var errStale = errors.New("the tables changed")
+
+// current returns errStale when the shape is not that of the store's tables.
+func (h *Hub) current() error {
+	if sameTables(h.store.Schema().Tables, h.shape.Load().setup.Schema.Tables) {
+		return nil
+	}
+	return errStale
+}
+
+// renew runs fn, and again with the tables as they are now when it says that they
+// changed.
+func (h *Hub) renew(ctx context.Context, fn func() error) error {
+	for {
+		err := fn()
+		if !errors.Is(err, errStale) {
+			return err
+		}
+		if err := h.Reload(ctx, &h.shape.Load().setup.Rules); err != nil {
+			return err
+		}
+	}
+}
+
+// update runs fn in one write transaction over the present tables.
+func (h *Hub) update(ctx context.Context, fn func(Tx) error) error {
+	return h.renew(ctx, func() error {
+		return h.store.Update(ctx, func(tx Tx) error {
+			if err := h.current(); err != nil {
+				return err
+			}
+			return fn(tx)
+		})
+	})
+}
+
+// view runs fn over one snapshot of the present tables.
+func (h *Hub) view(ctx context.Context, fn func(View) error) error {
+	return h.renew(ctx, func() error {
+		return h.store.View(ctx, func(v View) error {
+			if err := h.current(); err != nil {
+				return err
+			}
+			return fn(v)
+		})
+	})
+}
+
+// sameTables reports whether two lists are one list: the store hands out the
+// same one until it reads the schema again.
+func sameTables(a, b []change.Table) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
+// listen registers what ends a session's wait; nil ends the registration.
+func (h *Hub) listen(s *Session, ring func()) {
+	h.bellMu.Lock()
+	defer h.bellMu.Unlock()
+	if ring == nil {
+		delete(h.bells, s)
+		return
+	}
+	h.bells[s] = ring
+}
+
+// bump makes the waiting sessions of a device (zero: of all) look again at what
+// the change log does not show: outcomes, grants, revocation.
+func (h *Hub) bump(device change.DeviceID) {
+	h.bellMu.Lock()
+	defer h.bellMu.Unlock()
+	for s, ring := range h.bells {
+		if device.IsZero() || s.device == device {
+			ring()
+		}
+	}
+}
+
+// Setup is what an edge must know now. The result is shared: not to be modified.
+func (h *Hub) Setup() *wire.Setup { return h.shape.Load().setup }
+
+// hashSetup names a Setup by what it holds.
+func hashSetup(s *wire.Setup) (change.Hash, error) {
+	b, err := json.Marshal(struct {
+		Schema change.Schema
+		DDL    []string
+		Rules  rule.Rules
+	}{s.Schema, s.DDL, s.Rules})
+	if err != nil {
+		return change.Hash{}, fmt.Errorf("hash setup: %w", err)
+	}
+	return change.Hash(sha256.Sum256(b)), nil
+}
+
+// draw fills b from the given source of randomness.
+func (h *Hub) draw(b []byte) error {
+	h.randMu.Lock()
+	defer h.randMu.Unlock()
+	if _, err := io.ReadFull(h.rand, b); err != nil {
+		return fmt.Errorf("draw random bytes: %w", err)
+	}
+	return nil
+}

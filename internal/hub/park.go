@@ -1,0 +1,146 @@
+package hub
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tidemark-sync/tidemark/change"
+)
+
+// A Parked is a transaction in quarantine: it was received and is safe, but its
+// effects are not in the tables.
+type Parked struct {
+	ID        change.TxID        `json:"id"`
+	Device    change.DeviceID    `json:"device"`
+	Inc       change.Incarnation `json:"incarnation"`
+	Seq       uint64             `json:"seq"`
+	At        time.Time          `json:"at"`
+	Code      string             `json:"code"` // stable: unique, missing-parent, rights, rule, depends, …
+	Reason    string             `json:"reason"`
+	DependsOn []change.TxID      `json:"depends_on,omitempty"`
+	Unaware   bool               `json:"unaware,omitempty"` // grouped by snapshot, not by the application
+	Split     bool               `json:"split,omitempty"`   // only these rows of the group wait; the others were applied
+	Edited    bool               `json:"edited,omitempty"`  // a person changed its values
+	Dropped   int                `json:"dropped,omitempty"` // operations that a person left out
+	Tries     int                `json:"tries"`             // retries so far
+	Tx        []byte             `json:"tx"`                // change.AppendTransaction of what waits
+
+	record string // id of the record
+}
+
+// Transaction decodes what waits.
+func (p *Parked) Transaction() (*change.Transaction, error) {
+	t, err := change.DecodeTransaction(p.Tx)
+	if err != nil {
+		return nil, fmt.Errorf("decode parked transaction %s: %w", p.ID, err)
+	}
+	return t, nil
+}
+
+// park keeps a verdict's transaction.
+func (b *batch) park(rec *Received, v verdict) error {
+	p := v.park
+	p.ID, p.Device, p.Inc, p.Seq, p.At = rec.ID, rec.Device, rec.Inc, rec.Seq, b.now
+	// By device, then in order of arrival.
+	p.record = fmt.Sprintf("%s/%015d/%020d/%s", p.Device, b.now.UnixMilli(), p.Seq, p.ID)
+	if err := writeRecord(b.tx, kindParked, p.record, p); err != nil {
+		return err
+	}
+	return b.holds.add(b.shape, p)
+}
+
+func decodeParked(id string, body []byte) (*Parked, error) {
+	p := &Parked{record: id}
+	if err := json.Unmarshal(body, p); err != nil {
+		return nil, fmt.Errorf("decode quarantine record %s: %w", id, err)
+	}
+	return p, nil
+}
+
+// parkedOf lists what waits of one device (zero: of all), in order of arrival.
+func parkedOf(v View, device change.DeviceID) ([]*Parked, error) {
+	prefix := ""
+	if !device.IsZero() {
+		prefix = device.String() + "/"
+	}
+	var out []*Parked
+	err := eachRecord(v, kindParked, prefix, func(id string, body []byte) error {
+		if len(id) < len(prefix) || id[:len(prefix)] != prefix {
+			return errStop
+		}
+		p, err := decodeParked(id, body)
+		if err != nil {
+			return err
+		}
+		out = append(out, p)
+		return nil
+	})
+	return out, err
+}
+
+// findParked looks one up by transaction, or returns ErrNotFound.
+func findParked(v View, id change.TxID) (*Parked, error) {
+	rec, err := v.Known(id)
+	if err != nil {
+		return nil, err
+	}
+	list, err := parkedOf(v, rec.Device)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range list {
+		if p.ID == id {
+			return p, nil
+		}
+	}
+	return nil, ErrNotFound
+}
+
+// tell changes a transaction's outcome, and that of the other journal entries
+// that came under its uuid.
+func tell(tx Tx, id change.TxID, s Status, reason string) error {
+	if err := tx.Decide(id, s, reason); err != nil {
+		return fmt.Errorf("decide: %w", err)
+	}
+	var echoes []change.TxID
+	err := readRecord(tx, kindEcho, id.String(), &echoes)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range echoes {
+		if err := tx.Decide(e, s, reason); err != nil {
+			return fmt.Errorf("decide: %w", err)
+		}
+	}
+	return nil
+}
+
+// resend makes every row of a transaction that waited come to its readers with the
+// outcome. While it waited, parts of a group may have been applied without the
+// rest, and others may have written the rows: its device must not take its own
+// version for what stands at the hub.
+func (b *batch) resend(id change.TxID) error {
+	t, err := b.tx.Payload(id)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for i := range t.Ops {
+		op := &t.Ops[i]
+		tb := b.shape.table(op.Table)
+		if tb == nil || len(op.Key) != len(tb.schema.Key) {
+			continue // of another schema: the hub has no such row
+		}
+		if err := b.tx.Touch(tb.schema.Name, op.Key); err != nil {
+			return fmt.Errorf("resend row %s of %s: %w", op.Key, op.Table, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,225 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/rule"
+	"github.com/tidemark-sync/tidemark/internal/wire"
+)
+
+// allOutcomes asks for every outcome there is: one that came in a later pull than
+// the rows of its snapshot would be taken for newer than they are.
+const allOutcomes = math.MaxInt32
+
+// pull answers with everything after the edge's cursor, all of one snapshot: the
+// rows, and the outcomes whose effects they show (trap D3).
+func (s *Session) pull(ctx context.Context, m *wire.Pull, emit func(wire.Message) error) error {
+	s.hold(nil)
+	if m.Wait {
+		return s.try(ctx, m, emit)
+	}
+	return s.answer(ctx, m, emit, true)
+}
+
+// Wake looks again at a pull that waits. The shell calls it when Wait returned.
+func (s *Session) Wake(ctx context.Context, emit func(wire.Message) error) error {
+	s.mu.Lock()
+	m := s.held
+	s.mu.Unlock()
+	if m == nil {
+		return nil
+	}
+	return s.try(ctx, m, emit)
+}
+
+// try answers a waiting pull when there is something, and holds it otherwise.
+func (s *Session) try(ctx context.Context, m *wire.Pull, emit func(wire.Message) error) error {
+	return s.answer(ctx, m, emit, false)
+}
+
+// answer serves one pull from one snapshot. An empty answer is only sent when
+// empty is set; otherwise the pull is held, from what was seen on.
+func (s *Session) answer(ctx context.Context, m *wire.Pull, emit func(wire.Message) error, empty bool) error {
+	var next change.Cursor
+	moved := false
+	err := s.hub.view(ctx, func(v View) error {
+		again, scopes, err := s.standing(v, m.Cursor, m.Scopes)
+		if err != nil {
+			return err
+		}
+		if again != nil {
+			moved = true
+			return emit(again)
+		}
+		d := &deltas{session: s, emit: emit, echo: m.Echo}
+		next, moved, err = d.send(v, m.Cursor, scopes, m.Outcome, empty)
+		return err
+	})
+	if err != nil {
+		return s.fail("pull", err)
+	}
+	if !moved && !empty {
+		held := *m
+		held.Cursor = next // nothing for this edge lies between
+		s.hold(&held)
+		return nil
+	}
+	s.hold(nil)
+	s.hub.note(s.device, func(p *presence) {
+		if !next.IsZero() {
+			p.cursor = next
+		}
+		if moved {
+			p.progress = p.seen
+		}
+	})
+	return nil
+}
+
+// standing checks that the device may read, and that its cursor and scopes can be
+// served; otherwise it says what to do first.
+func (s *Session) standing(v View, cursor change.Cursor, scopes change.Hash) (*wire.Rebase, []rule.ScopeID, error) {
+	dev, err := activeDevice(v, s.device)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := rightsOf(dev.Grants)
+	list := r.scopes()
+	re := &wire.Rebase{Grants: r.grants(), Scopes: hashScopes(list)}
+	if cursor.IsZero() {
+		re.Full, re.Reason = true, "nothing was fetched yet"
+		return re, nil, nil
+	}
+	switch err := v.Check(cursor); {
+	case errors.Is(err, ErrBelowFloor), errors.Is(err, ErrOtherHistory):
+		re.Full, re.Reason = true, err.Error()
+		return re, nil, nil
+	case err != nil:
+		return nil, nil, fmt.Errorf("check cursor: %w", err)
+	}
+	if scopes != re.Scopes {
+		re.Reason = "the device's scopes changed"
+		return re, nil, nil
+	}
+	return nil, list, nil
+}
+
+// deltas packs a snapshot's changes into parts.
+type deltas struct {
+	session *Session
+	self    change.Incarnation // whose own echoes are left out
+	emit    func(wire.Message) error
+	echo    bool // rows that only the reader touched come, too
+	rows    []*change.Rows
+	size    int
+	sent    bool
+}
+
+// send emits everything after a cursor that is in the scopes, then the outcomes.
+// moved is false, and nothing was sent unless empty is set, when there is nothing.
+func (d *deltas) send(v View, since change.Cursor, scopes []rule.ScopeID, mark uint64, empty bool) (next change.Cursor, moved bool, err error) {
+	part := d.session.hub.limits.Part
+	self := d.session.hello.Incarnation
+	if d.echo {
+		self = change.Incarnation{}
+	}
+	err = v.Delta(since, self, scopes, part, func(r *change.Rows) error {
+		d.rows = append(d.rows, r)
+		for _, val := range r.Values {
+			d.size += val.Size()
+		}
+		for _, val := range r.Gone {
+			d.size += val.Size()
+		}
+		if d.size < part {
+			return nil
+		}
+		return d.flush(&wire.Delta{})
+	})
+	if err != nil {
+		return next, false, fmt.Errorf("read changes: %w", err)
+	}
+	last := &wire.Delta{Last: true}
+	outcomes, mark, err := v.Outcomes(d.session.hello.Incarnation, mark, allOutcomes)
+	if err != nil {
+		return next, false, fmt.Errorf("read outcomes: %w", err)
+	}
+	last.Mark = mark
+	for _, o := range outcomes {
+		last.Outcomes = append(last.Outcomes, wire.TxResult{Seq: o.Seq, Status: uint8(o.Status), Reason: o.Reason})
+	}
+	if last.Next, err = v.Cursor(); err != nil {
+		return next, false, fmt.Errorf("read cursor: %w", err)
+	}
+	moved = d.sent || len(d.rows) > 0 || len(outcomes) > 0
+	if !moved && !empty {
+		return last.Next, false, nil
+	}
+	return last.Next, moved, d.flush(last)
+}
+
+func (d *deltas) flush(m *wire.Delta) error {
+	if len(d.rows) > 0 {
+		body, err := change.SealRows(d.rows)
+		if err != nil {
+			return fmt.Errorf("seal rows: %w", err)
+		}
+		m.Body = body
+	}
+	d.rows, d.size, d.sent = nil, 0, true
+	return d.emit(m)
+}
+
+// verify answers with the delta from the edge's cursor, then with digests, or
+// rows of buckets, of the same snapshot.
+func (s *Session) verify(ctx context.Context, m *wire.Verify, emit func(wire.Message) error) error {
+	s.hold(nil)
+	names, err := s.tables(m.Tables)
+	if err != nil {
+		return err
+	}
+	if len(m.Buckets) > 0 && len(names) != 1 {
+		return &wire.Fault{Code: "protocol", Message: fmt.Sprintf("rows of buckets are asked of one table, not %d", len(names))}
+	}
+	err = s.hub.view(ctx, func(v View) error {
+		again, scopes, err := s.standing(v, m.Cursor, m.Scopes)
+		if err != nil {
+			return err
+		}
+		if again != nil {
+			return emit(again)
+		}
+		d := &deltas{session: s, self: s.hello.Incarnation, emit: emit}
+		at, _, err := d.send(v, m.Cursor, scopes, m.Outcome, true)
+		if err != nil {
+			return err
+		}
+		out := &wire.Digests{At: at}
+		if len(m.Buckets) > 0 {
+			rows, err := v.Bucket(names[0], scopes, m.Buckets)
+			if err != nil {
+				return fmt.Errorf("read buckets of %s: %w", names[0], err)
+			}
+			if out.Body, err = change.SealRows([]*change.Rows{rows}); err != nil {
+				return fmt.Errorf("seal rows: %w", err)
+			}
+			return emit(out)
+		}
+		for _, n := range names {
+			sum, err := v.Digest(n, scopes)
+			if err != nil {
+				return fmt.Errorf("digest %s: %w", n, err)
+			}
+			out.Digests = append(out.Digests, sum)
+		}
+		return emit(out)
+	})
+	if err != nil {
+		return s.fail("verify", err)
+	}
+	return nil
+}

@@ -1,0 +1,427 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/clock"
+	"github.com/tidemark-sync/tidemark/internal/config"
+	"github.com/tidemark-sync/tidemark/internal/hub"
+	sqlitestore "github.com/tidemark-sync/tidemark/internal/store/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/wire"
+	"github.com/tidemark-sync/tidemark/internal/wire/transport"
+)
+
+// HubConfig is what a Hub needs.
+type HubConfig struct {
+	Dir        HubDir // "" means DefaultData
+	ConfigFile string // a configuration to put in force; "" keeps the one in Dir
+	Import     string // a SQLite file whose tables and rows a new hub starts with
+	Schema     string // a SQLite file, or an SQL script, whose tables alone it starts with
+	Listen     string // "" means the configuration's
+	URL        string // how devices reach the hub; "" means the configuration's, else the address
+	Clock      clock.Clock
+	Rand       io.Reader
+	Logger     *slog.Logger
+	Progress   func(done, total int64) // of an import; may be nil
+	NoSync     bool                    // tests only: no fsync
+}
+
+// How often a serving hub looks after itself.
+const (
+	lookEvery    = 500 * time.Millisecond // rights that other processes changed
+	refreshEvery = 30 * time.Second       // tables changed by other programs
+	flushEvery   = 10 * time.Second       // what is known of devices, for other processes
+	retainEvery  = 10 * time.Minute       // the log's floor
+)
+
+// A Hub serves one data directory.
+type Hub struct {
+	cfg HubConfig
+	log *slog.Logger
+
+	mu       sync.Mutex
+	stop     context.CancelFunc // guarded by mu; nil unless started
+	wait     sync.WaitGroup
+	office   *Office
+	server   *transport.Server
+	listener net.Listener
+	lock     *fileLock
+	at       Endpoint
+	bell     *bell
+	failed   chan error // the first service that ended by itself
+}
+
+// NewHub checks the configuration.
+func NewHub(cfg HubConfig) (*Hub, error) {
+	if cfg.Dir == "" {
+		cfg.Dir = DefaultData
+	}
+	if cfg.Import != "" && cfg.Schema != "" {
+		return nil, errors.New("hub: an import brings its tables: give one of import and schema")
+	}
+	if cfg.Clock == nil || cfg.Rand == nil {
+		return nil, errors.New("hub: a clock and a source of randomness are required")
+	}
+	h := &Hub{cfg: cfg, log: cfg.Logger, bell: newBell(), failed: make(chan error, 4)}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	return h, nil
+}
+
+// Dir is the data directory.
+func (h *Hub) Dir() HubDir { return h.cfg.Dir }
+
+// Endpoint is where the hub can be reached; zero before Start.
+func (h *Hub) Endpoint() Endpoint { return h.at }
+
+// Core is the hub itself; nil before Start.
+func (h *Hub) Core() *hub.Hub { return h.office.Core }
+
+// Start creates the hub when the directory is new, listens, and serves. It
+// returns when the hub is ready for devices.
+func (h *Hub) Start(ctx context.Context) (err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stop != nil {
+		return errors.New("hub: already started")
+	}
+	defer func() {
+		if err != nil {
+			h.release()
+		}
+	}()
+	if err := h.cfg.Dir.create(); err != nil {
+		return err
+	}
+	if h.lock, err = lockFile(h.cfg.Dir.lock()); err != nil {
+		return err
+	}
+	conf, err := h.prepare(ctx)
+	if err != nil {
+		return err
+	}
+	h.office, err = openOffice(ctx, OfficeConfig{Dir: h.cfg.Dir, Clock: h.cfg.Clock, Rand: h.cfg.Rand, Logger: h.log, NoSync: h.cfg.NoSync}, conf)
+	if err != nil {
+		return err
+	}
+	if err := h.listen(conf); err != nil {
+		return err
+	}
+	ctx, h.stop = context.WithCancel(ctx)
+	h.serve(ctx, conf)
+	return nil
+}
+
+// prepare puts the configuration in force and creates the database when there
+// is none.
+func (h *Hub) prepare(ctx context.Context) (*config.Config, error) {
+	conf, raw, err := h.config()
+	if err != nil {
+		return nil, err
+	}
+	switch err = h.cfg.Dir.exists(); {
+	case err == nil && h.cfg.Import+h.cfg.Schema != "":
+		return nil, fmt.Errorf("import %s into %s: %w", h.cfg.Import+h.cfg.Schema, string(h.cfg.Dir), ErrHubExists)
+	case errors.Is(err, ErrNoHub) && h.cfg.Import+h.cfg.Schema == "":
+		return nil, fmt.Errorf("%s: %w", string(h.cfg.Dir), ErrNoTables)
+	case err != nil && !errors.Is(err, ErrNoHub):
+		return nil, err
+	}
+	// First the configuration: what makes the directory a hub is the database.
+	if raw != nil {
+		if err := h.fits(conf, err != nil); err != nil {
+			return nil, err
+		}
+		if err := writeFile(h.cfg.Dir.Config(), raw); err != nil {
+			return nil, err
+		}
+	}
+	if err != nil {
+		if err := h.create(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return conf, nil
+}
+
+// fits compares a configuration that is to be put in force with the tables that
+// there are, or will be.
+func (h *Hub) fits(conf *config.Config, fresh bool) error {
+	tables := h.cfg.Dir.DB()
+	if fresh {
+		tables = h.cfg.Import + h.cfg.Schema
+		if script, err := readScript(tables); script != nil || err != nil {
+			return err // what a script makes is known when it ran
+		}
+	}
+	if err := CheckConfig(conf, tables); err != nil {
+		return fmt.Errorf("configuration %s for the tables of %s: %w", h.cfg.ConfigFile, tables, err)
+	}
+	return nil
+}
+
+// The refusals of prepare.
+var (
+	ErrHubExists = errors.New("the directory holds a hub already")
+	ErrNoTables  = errors.New("the directory holds no hub yet")
+	ErrNoConfig  = errors.New("no configuration")
+)
+
+// config reads the configuration; raw is its text when it is to be put in force.
+func (h *Hub) config() (conf *config.Config, raw []byte, err error) {
+	path := h.cfg.ConfigFile
+	if path == "" {
+		path = h.cfg.Dir.Config()
+	}
+	raw, err = os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("%s: %w", path, ErrNoConfig)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read configuration: %w", err)
+	}
+	if conf, err = loadConfig(path); err != nil {
+		return nil, nil, err
+	}
+	if h.cfg.ConfigFile == "" {
+		raw = nil
+	}
+	return conf, raw, nil
+}
+
+// create makes the database of a new hub.
+func (h *Hub) create(ctx context.Context) error {
+	if h.cfg.Import == "" {
+		return createTables(h.cfg.Dir.DB(), h.cfg.Schema)
+	}
+	if err := sqlitestore.Import(h.cfg.Import, h.cfg.Dir.DB(), h.cfg.Progress); err != nil {
+		return fmt.Errorf("import %s: %w", h.cfg.Import, err)
+	}
+	return ctx.Err()
+}
+
+func (h *Hub) listen(conf *config.Config) error {
+	id, err := transport.LoadOrCreateIdentity(h.cfg.Dir.tls(), h.cfg.Rand)
+	if err != nil {
+		return err
+	}
+	addr := h.cfg.Listen
+	if addr == "" {
+		addr = conf.Hub.Listen
+	}
+	h.listener, err = net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", addr, err)
+	}
+	h.at = Endpoint{URL: h.cfg.URL, Pin: id.Pin(), PID: os.Getpid()}
+	if h.at.URL == "" {
+		h.at.URL = conf.Hub.URL
+	}
+	if h.at.URL == "" {
+		h.at.URL = "https://" + reachable(h.listener.Addr())
+	}
+	h.server, err = transport.NewServer(transport.ServerConfig{Identity: id, Core: reception{h, int64(conf.Hub.Limits.Sessions), new(atomic.Int64)}, Name: conf.Hub.Name, Logger: h.log,
+		Heartbeat: conf.Hub.Heartbeat, MaxFrame: int(conf.Hub.Limits.Frame) + frameRoom})
+	if err != nil {
+		return err
+	}
+	return writeJSON(h.cfg.Dir.endpoint(), h.at)
+}
+
+// frameRoom is what a frame may weigh beside its body.
+const frameRoom = 64 << 10
+
+// reachable is an address as a device on this machine would dial it.
+func reachable(a net.Addr) string {
+	t, ok := a.(*net.TCPAddr)
+	if !ok || !t.IP.IsUnspecified() {
+		return a.String()
+	}
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		name = "127.0.0.1"
+	}
+	return net.JoinHostPort(name, fmt.Sprint(t.Port))
+}
+
+// serve starts the goroutines of a hub: the listener, one that waits on the
+// store for all sessions, and the caretaker.
+func (h *Hub) serve(ctx context.Context, conf *config.Config) {
+	h.wait.Go(func() {
+		if err := h.server.Serve(ctx, h.listener); err != nil && ctx.Err() == nil {
+			h.failed <- fmt.Errorf("serve: %w", err)
+		}
+	})
+	h.wait.Go(func() { h.toll(ctx) })
+	h.wait.Go(func() { h.lookOut(ctx) })
+	for _, c := range h.chores(conf) {
+		h.wait.Go(func() { h.care(ctx, c) })
+	}
+}
+
+// toll strikes the bell whenever the store changed.
+func (h *Hub) toll(ctx context.Context) {
+	for ctx.Err() == nil {
+		var since change.Cursor
+		err := h.office.Store.View(ctx, func(v hub.View) (err error) {
+			since, err = v.Cursor()
+			return err
+		})
+		h.bell.strike()
+		if err == nil {
+			err = h.office.Store.Wait(ctx, since)
+		}
+		if err != nil && ctx.Err() == nil {
+			h.log.Error("wait for changes", "error", err.Error())
+			pause(ctx, time.Second, nil)
+		}
+	}
+}
+
+// lookOut strikes the bell for what the change log does not show: a device that
+// was revoked, or given other scopes, by another process.
+func (h *Hub) lookOut(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	v := versions{path: h.cfg.Dir.DB()}
+	defer v.close()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if v.changed() {
+			h.bell.strike()
+		}
+	}
+}
+
+// A chore is what a serving hub does now and then.
+type chore struct {
+	what  string
+	every time.Duration
+	do    func(context.Context) error
+}
+
+// chores look after the hub: tables that other programs changed, what is known of
+// devices, and old history.
+func (h *Hub) chores(conf *config.Config) []chore {
+	return []chore{
+		{"look at the tables", refreshEvery, func(ctx context.Context) error { return h.office.Core.Reload(ctx, &conf.Tables) }},
+		{"note devices", flushEvery, func(ctx context.Context) error { return h.office.Core.Flush(ctx) }},
+		{"prune history", retainEvery, func(ctx context.Context) error {
+			_, err := h.office.Core.Retain(ctx, conf.Hub.Retention.Log)
+			return err
+		}},
+	}
+}
+
+// care does one chore until ctx ends.
+func (h *Hub) care(ctx context.Context, c chore) {
+	tick := time.NewTicker(c.every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := c.do(ctx); err != nil && ctx.Err() == nil {
+			h.log.Error("look after the hub", "what", c.what, "error", err.Error())
+		}
+	}
+}
+
+// reception is the hub as the transport sees it.
+type reception struct {
+	h        *Hub
+	most     int64 // sessions at once
+	sessions *atomic.Int64
+}
+
+func (r reception) Authenticate(ctx context.Context, fingerprint change.Hash) (change.DeviceID, error) {
+	return r.h.office.Core.Authenticate(ctx, fingerprint)
+}
+
+func (r reception) Join(ctx context.Context, secret string, spki []byte) (change.DeviceID, error) {
+	id, _, err := r.h.office.Core.Join(ctx, secret, spki)
+	return id, err
+}
+
+// Session starts a session, or asks the device to come back later: ten thousand
+// devices that return at once must be turned away politely, not starve each other.
+func (r reception) Session(ctx context.Context, device change.DeviceID) (wire.Peer, func(context.Context) error, error) {
+	context.AfterFunc(ctx, func() { r.sessions.Add(-1) })
+	if r.sessions.Add(1) > r.most {
+		return busy{}, nil, nil
+	}
+	return r.h.office.Core.NewSession(device), r.h.bell.listener(), nil
+}
+
+// busyFor is how long a device that is turned away is asked to stay away; it adds
+// jitter of its own.
+const busyFor = 10 * time.Second
+
+// busy is the peer of a device that is turned away.
+type busy struct{}
+
+func (busy) Receive(context.Context, wire.Message, func(wire.Message) error) error {
+	return &wire.Fault{Code: "busy", Message: "the hub has as many sessions as it takes (hub.limits.sessions)",
+		Hint: "it is tried again by itself", RetryAfter: busyFor}
+}
+
+// Wait blocks until ctx ends or the hub cannot go on by itself.
+func (h *Hub) Wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-h.failed:
+		return err
+	}
+}
+
+// Stop ends the sessions between two messages and closes the store. It is safe
+// to call twice.
+func (h *Hub) Stop() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stop == nil {
+		return nil
+	}
+	h.stop()
+	h.wait.Wait()
+	var err error
+	if h.office != nil {
+		ctx, end := context.WithTimeout(context.Background(), 5*time.Second)
+		err = h.office.Core.Flush(ctx)
+		end()
+	}
+	return errors.Join(err, h.release())
+}
+
+func (h *Hub) release() error {
+	var err error
+	if h.listener != nil {
+		_ = h.listener.Close() // the server closes it, too
+		h.listener = nil
+	}
+	if h.office != nil {
+		err = h.office.Close()
+		h.office = nil
+	}
+	h.lock.release()
+	return err
+}

@@ -1,0 +1,77 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/tidemark-sync/tidemark/change"
+)
+
+// DefaultData is where a hub keeps its things when nobody says otherwise.
+const DefaultData = "tidemark-hub"
+
+// A HubDir is a hub's data directory.
+type HubDir string
+
+// DB is the hub's database: the synced tables, and Tidemark's own beside them.
+func (d HubDir) DB() string { return filepath.Join(string(d), "hub.db") }
+
+// Config is the configuration in force.
+func (d HubDir) Config() string { return filepath.Join(string(d), "tidemark.yaml") }
+
+func (d HubDir) tls() string      { return filepath.Join(string(d), "tls") }
+func (d HubDir) lock() string     { return filepath.Join(string(d), "lock") }
+func (d HubDir) endpoint() string { return filepath.Join(string(d), "endpoint.json") }
+
+// ErrNoHub says that a directory holds no hub.
+var ErrNoHub = errors.New("no hub here")
+
+// exists returns nil, or ErrNoHub naming the directory.
+func (d HubDir) exists() error {
+	if _, err := os.Stat(d.DB()); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: %w", string(d), ErrNoHub)
+		}
+		return fmt.Errorf("look for a hub: %w", err)
+	}
+	return nil
+}
+
+// create makes the directory, for the owner's eyes only.
+func (d HubDir) create() error {
+	if err := os.MkdirAll(string(d), 0o700); err != nil {
+		return fmt.Errorf("create data directory: %w", err)
+	}
+	return nil
+}
+
+// An Endpoint is where a hub can be reached, as edges must know it.
+type Endpoint struct {
+	URL string      `json:"url"`
+	Pin change.Hash `json:"pin"`
+	PID int         `json:"pid,omitempty"` // of the serving process
+}
+
+// ReadEndpoint reads where the hub of a directory listens, or listened last.
+func (d HubDir) ReadEndpoint() (Endpoint, error) {
+	var e Endpoint
+	err := readJSON(d.endpoint(), &e)
+	return e, err
+}
+
+// Serving reports whether a process serves the directory now, ready for devices.
+func (d HubDir) Serving() bool {
+	if !held(d.lock()) {
+		return false
+	}
+	at, err := d.ReadEndpoint()
+	if err != nil {
+		return false
+	}
+	pid, err := os.ReadFile(d.lock()) // of whoever has the lock
+	return err == nil && string(pid) == strconv.Itoa(at.PID)
+}

@@ -1,0 +1,95 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/edge"
+	"github.com/tidemark-sync/tidemark/internal/wire"
+	"github.com/tidemark-sync/tidemark/internal/wire/transport"
+)
+
+type emitFunc = func(wire.Message) error
+
+// A peer is an edge's session as a service drives it: it tells when the hub let
+// it in, and ends the session when after says so. Its methods are called one at
+// a time.
+type peer struct {
+	s        *edge.Session
+	let      bool // the hub let this device in
+	done     bool // after ended the session
+	stop     context.CancelFunc
+	check    func() error                          // before each look at the file; may be nil
+	welcomed func()                                // the hub let this device in; may be nil
+	after    func(context.Context, emitFunc) error // after each step; may be nil
+}
+
+func newPeer(e *edge.Engine, device change.DeviceID, cfg edge.SessionConfig) *peer {
+	cfg.Device = device
+	return &peer{s: edge.NewSession(e, cfg)}
+}
+
+// errDone ends a session that has done what it was for.
+var errDone = errors.New("done")
+
+// dial runs the session until it ends; errDone when it did what it was for.
+func (p *peer) dial(ctx context.Context, o transport.Options) error {
+	ctx, p.stop = context.WithCancel(ctx)
+	defer p.stop()
+	err := transport.Dial(ctx, o, p)
+	if p.done {
+		err = errDone
+	}
+	if e := p.s.Close(); e != nil {
+		err = errors.Join(err, fmt.Errorf("close staging: %w", e))
+	}
+	return err
+}
+
+func (p *peer) Start(ctx context.Context, emit func(wire.Message) error) error {
+	return p.step(ctx, emit, p.s.Start(ctx, emit))
+}
+
+func (p *peer) Receive(ctx context.Context, m wire.Message, emit func(wire.Message) error) error {
+	err := p.s.Receive(ctx, m, emit)
+	if _, ok := m.(*wire.Welcome); ok && err == nil && !p.let {
+		p.let = true
+		if p.welcomed != nil {
+			p.welcomed()
+		}
+	}
+	return p.step(ctx, emit, err)
+}
+
+func (p *peer) Nudge(ctx context.Context, emit func(wire.Message) error) error {
+	if p.check != nil {
+		if err := p.check(); err != nil {
+			return err
+		}
+	}
+	return p.step(ctx, emit, p.s.Nudge(ctx, emit))
+}
+
+func (p *peer) Tick(ctx context.Context, emit func(wire.Message) error) error {
+	if p.check != nil {
+		if err := p.check(); err != nil {
+			return err
+		}
+	}
+	return p.step(ctx, emit, p.s.Tick(ctx, emit))
+}
+
+func (p *peer) step(ctx context.Context, emit emitFunc, err error) error {
+	if err != nil || p.after == nil || p.done {
+		return err
+	}
+	err = p.after(ctx, emit)
+	if errors.Is(err, errDone) { // ends in order: the hub is told, nothing is cut off
+		p.done = true
+		p.stop()
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,83 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/tidemark-sync/tidemark/change"
+)
+
+// EdgeStatus is how one file stands. Its JSON is part of the interface.
+type EdgeStatus struct {
+	File         string             `json:"file"`
+	URL          string             `json:"url"`
+	Name         string             `json:"name"`
+	Device       change.DeviceID    `json:"device"`
+	Incarnation  change.Incarnation `json:"incarnation"`
+	Complete     bool               `json:"complete"` // the first bootstrap stands in the file
+	Rows         int64              `json:"rows"`
+	OutboxDepth  int64              `json:"outbox_depth"` // transactions not known to be at the hub
+	OldestUnsafe float64            `json:"oldest_unsafe_seconds"`
+	Unsettled    int64              `json:"unsettled"` // at the hub, outcome not yet here
+	Quarantined  int64              `json:"quarantined"`
+	Rescues      int64              `json:"rescue_copies"`
+	LastProgress time.Time          `json:"last_progress,omitzero"`
+	LastContact  time.Time          `json:"last_contact,omitzero"`
+	ClockOffset  float64            `json:"clock_offset_seconds"` // hub clock − this clock
+	Cursor       string             `json:"cursor"`
+	Agent        AgentStatus        `json:"agent"`
+}
+
+// AgentStatus is what the agent of a file says of itself.
+type AgentStatus struct {
+	Running bool      `json:"running"`
+	State   string    `json:"state"`
+	Since   time.Time `json:"since,omitzero"`
+	Error   string    `json:"error,omitempty"`
+	Hint    string    `json:"hint,omitempty"`
+	Next    time.Time `json:"next_try,omitzero"`
+	PID     int       `json:"pid,omitempty"`
+}
+
+// FileStatus reads how a file stands, from the file itself and from what its
+// agent wrote beside it. An agent may be at work meanwhile.
+func FileStatus(_ context.Context, e Edge) (_ *EdgeStatus, err error) {
+	id, err := ReadIdentity(e.File)
+	if err != nil {
+		return nil, err
+	}
+	eng, err := e.open()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, eng.Close()) }()
+	s, err := eng.Status()
+	if err != nil {
+		return nil, err
+	}
+	out := &EdgeStatus{
+		File: e.File, URL: id.URL, Name: id.Name, Device: id.Device, Incarnation: s.Incarnation, Complete: s.Complete,
+		Rows: s.Rows, OutboxDepth: s.Waiting, OldestUnsafe: s.OldestUnsafe.Seconds(), Unsettled: s.Unsettled,
+		Quarantined: s.Quarantined, Rescues: s.Rescues, LastProgress: s.LastProgress, LastContact: s.LastContact,
+		ClockOffset: s.ClockOffset.Seconds(), Cursor: s.Cursor.String(),
+	}
+	out.Agent, err = agentStatus(e.File)
+	return out, err
+}
+
+// agentStatus reads the side status. The lock, which dies with its process, says
+// whether it is still true.
+func agentStatus(file string) (AgentStatus, error) {
+	var s side
+	err := readJSON(filepath.Join(SideDir(file), "status.json"), &s)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return AgentStatus{}, err
+	}
+	if !held(lockPath(file)) {
+		return AgentStatus{State: StateStopped}, nil
+	}
+	return AgentStatus{Running: true, State: s.State, Since: s.Since, Error: s.Error, Hint: s.Hint, Next: s.Next, PID: s.PID}, nil
+}

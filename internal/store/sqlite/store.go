@@ -1,0 +1,322 @@
+package sqlitestore
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/clock"
+	"github.com/tidemark-sync/tidemark/internal/hub"
+	"github.com/tidemark-sync/tidemark/internal/rule"
+	"github.com/tidemark-sync/tidemark/internal/sqlite"
+)
+
+// Config says which file to serve, and how.
+type Config struct {
+	Path   string      // an existing SQLite file; see Create and Import
+	Rules  *rule.Rules // the tables to sync; nil syncs none
+	Clock  clock.Clock // dates the journal; nil is the machine's
+	Rand   io.Reader   // source of the epoch and the nonces; nil is the machine's
+	Logger *slog.Logger
+	NoSync bool // tests only: no fsync, so a power cut may lose what was answered as durable
+	// Readers is how many snapshots may be read at once. 0 means DefaultReaders.
+	Readers int
+}
+
+// DefaultReaders is how many snapshots may be read at once.
+const DefaultReaders = 4
+
+const cacheKB = 16 << 10 // page cache of each connection
+
+// Store implements hub.Store. Its methods may be called concurrently.
+type Store struct {
+	cfg   Config
+	epoch change.Epoch
+	plan  atomic.Pointer[plan]
+	free  chan *sqlite.Conn // idle readers; nil stands for one not yet opened
+	done  chan struct{}     // closed by Close
+	bell  *bell
+	sums  digests
+
+	writing sync.Mutex
+	writer  *sqlite.Conn
+	updates map[updateKey]string // UPDATE statements by table and columns
+	moved   bool                 // the plan changed since the last Open or Refresh
+	dated   dating               // the last entry of _tidemark_time
+	latest  dating               // as the last Update left the log
+
+	closing sync.Once
+}
+
+var _ hub.Store = (*Store)(nil)
+
+// Open serves an existing file: it lays out Tidemark's own tables when they are
+// not there yet, and sets up the capture for the tables of the rules.
+func Open(cfg Config) (*Store, error) {
+	if cfg.Rules == nil {
+		cfg.Rules = &rule.Rules{}
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = clock.System{}
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = rand.Reader
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Readers <= 0 {
+		cfg.Readers = DefaultReaders
+	}
+	w, err := sqlite.Open(cfg.Path, sqlite.Options{MustExist: true, WAL: true, Full: true, NoSync: cfg.NoSync, CacheKB: cacheKB})
+	if err != nil {
+		return nil, fmt.Errorf("open hub: %w", err)
+	}
+	s := &Store{cfg: cfg, writer: w, free: make(chan *sqlite.Conn, cfg.Readers),
+		done: make(chan struct{}), updates: map[updateKey]string{}}
+	for range cfg.Readers {
+		s.free <- nil
+	}
+	if err := s.start(); err != nil {
+		_ = w.Close()
+		return nil, fmt.Errorf("open hub %s: %w", cfg.Path, err)
+	}
+	s.bell = newBell(cfg.Path)
+	return s, nil
+}
+
+func (s *Store) start() error {
+	if err := sqlite.MuteTriggers(s.writer); err != nil {
+		return err
+	}
+	// The undo log of savepoints would otherwise go to a file of its own.
+	if err := sqlite.Exec(s.writer, "PRAGMA temp_store=MEMORY"); err != nil {
+		return err
+	}
+	return sqlite.Immediate(s.writer, func() error {
+		fresh, err := s.layout()
+		if err != nil {
+			return err
+		}
+		if _, err := s.refresh(s.cfg.Rules); err != nil {
+			return err
+		}
+		if !fresh {
+			return nil
+		}
+		return s.firstFloor()
+	})
+}
+
+// layout creates Tidemark's tables and the epoch; fresh when they were not there.
+func (s *Store) layout() (fresh bool, err error) {
+	c := s.writer
+	_, known, err := sqlite.One(c, `SELECT 1 FROM sqlite_schema WHERE name='_tidemark_undo'`)
+	if err != nil {
+		return false, err
+	}
+	if known {
+		return false, errors.New("the file belongs to an edge; detach it first")
+	}
+	if err := sqlite.Script(c, layoutSQL); err != nil {
+		return false, fmt.Errorf("create layout: %w", err)
+	}
+	format, err := meta(c, metaFormat)
+	if err != nil {
+		return false, err
+	}
+	if v := format.Int(); v > layoutFormat {
+		return false, fmt.Errorf("the file has layout %d, this build knows %d: use a newer build", v, layoutFormat)
+	}
+	if err := widen(c, 1, 1); err != nil {
+		return false, err
+	}
+	epoch, err := meta(c, metaEpoch)
+	if err != nil {
+		return false, err
+	}
+	if !epoch.IsNull() {
+		s.epoch = change.Epoch(epoch.Int())
+		return false, nil
+	}
+	var b [8]byte
+	if _, err := io.ReadFull(s.cfg.Rand, b[:]); err != nil {
+		return false, fmt.Errorf("draw epoch: %w", err)
+	}
+	s.epoch = change.Epoch(binary.BigEndian.Uint64(b[:]))
+	if err := setMeta(c, metaEpoch, change.Int(int64(s.epoch))); err != nil {
+		return false, err
+	}
+	return true, setMeta(c, metaFormat, change.Int(layoutFormat))
+}
+
+// firstFloor puts the floor of a new hub: rows that were there before the
+// capture are in no log, so that who starts from nothing must read them all.
+func (s *Store) firstFloor() error {
+	for _, t := range s.plan.Load().tables {
+		_, any, err := sqlite.One(s.writer, "SELECT 1 FROM "+t.name+" LIMIT 1")
+		if err != nil {
+			return err
+		}
+		if any {
+			return s.raiseFloor()
+		}
+	}
+	return s.setFloor(0, 0)
+}
+
+// Schema implements hub.Store.
+func (s *Store) Schema() change.Schema { return s.plan.Load().schema }
+
+// Epoch names this life of the hub.
+func (s *Store) Epoch() change.Epoch { return s.epoch }
+
+// View implements hub.Store.
+func (s *Store) View(ctx context.Context, fn func(hub.View) error) error {
+	for {
+		stale, err := s.viewOnce(ctx, fn)
+		if err != nil || !stale {
+			return err
+		}
+		// Another program changed the schema: bring the capture up to date first.
+		if err := s.Update(ctx, func(hub.Tx) error { return nil }); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Store) viewOnce(ctx context.Context, fn func(hub.View) error) (stale bool, err error) {
+	c, err := s.borrow(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer func() { s.free <- c }()
+	err = sqlite.Snapshot(c, func() error {
+		p := s.plan.Load()
+		version, _, err := sqlite.One(c, "PRAGMA schema_version")
+		if err != nil {
+			return fmt.Errorf("begin snapshot: %w", err)
+		}
+		if version.Int() != p.version {
+			stale = true
+			return nil
+		}
+		return fn(&view{s: s, c: c, p: p})
+	})
+	return stale, err
+}
+
+func (s *Store) borrow(ctx context.Context) (*sqlite.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	select {
+	case <-s.done:
+		return nil, errClosed
+	default:
+	}
+	select {
+	case c := <-s.free:
+		if c != nil {
+			return c, nil
+		}
+		c, err := s.openReader()
+		if err != nil {
+			s.free <- nil
+		}
+		return c, err
+	case <-s.done:
+		return nil, errClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (s *Store) openReader() (*sqlite.Conn, error) {
+	c, err := sqlite.Open(s.cfg.Path, sqlite.Options{MustExist: true, CacheKB: cacheKB})
+	if err != nil {
+		return nil, fmt.Errorf("open reader: %w", err)
+	}
+	for _, p := range []string{"PRAGMA query_only=ON", "PRAGMA temp_store=MEMORY"} {
+		if err := sqlite.Exec(c, p); err != nil {
+			_ = c.Close()
+			return nil, fmt.Errorf("open reader: %s: %w", p, err)
+		}
+	}
+	return c, nil
+}
+
+// Update implements hub.Store.
+func (s *Store) Update(ctx context.Context, fn func(hub.Tx) error) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.writer == nil {
+		return errClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	before := s.plan.Load()
+	var tail int64
+	err := sqlite.Immediate(s.writer, func() error {
+		if err := s.current(); err != nil {
+			return err
+		}
+		t := newTx(s, s.plan.Load())
+		if err := fn(t); err != nil {
+			return err
+		}
+		var err error
+		tail, err = t.end()
+		return err
+	})
+	if err != nil {
+		s.plan.Store(before)
+		return err
+	}
+	s.bell.ring(tail)
+	return nil
+}
+
+// current brings the capture up to date when another program changed the schema.
+func (s *Store) current() error {
+	version, _, err := sqlite.One(s.writer, "PRAGMA schema_version")
+	if err != nil {
+		return fmt.Errorf("begin update: %w", err)
+	}
+	p := s.plan.Load()
+	if version.Int() == p.version {
+		return nil
+	}
+	changed, err := s.refresh(&p.rules)
+	s.moved = s.moved || changed
+	return err
+}
+
+var errClosed = errors.New("the store is closed")
+
+// Close implements hub.Store.
+func (s *Store) Close() error {
+	var errs []error
+	s.closing.Do(func() {
+		close(s.done)
+		s.bell.close()
+		for range s.cfg.Readers {
+			if c := <-s.free; c != nil {
+				errs = append(errs, c.Close())
+			}
+		}
+		s.writing.Lock()
+		defer s.writing.Unlock()
+		errs = append(errs, s.writer.Close())
+		s.writer = nil
+	})
+	return errors.Join(errs...)
+}
