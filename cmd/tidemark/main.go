@@ -16,6 +16,9 @@ func main() { os.Exit(execute(os.Args[1:])) }
 func execute(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// The first interrupt ends the work in order, a second one at once: what is on
+	// disk is consistent at any moment.
+	context.AfterFunc(ctx, stop)
 	d := newDoor(os.Stdin, os.Stdout, os.Stderr)
 	root := newRoot(d)
 	root.SetArgs(args)

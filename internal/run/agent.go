@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -125,8 +127,10 @@ type keeper struct {
 	id   *Identity
 	lock *fileLock
 
-	engine *edge.Engine // nil while the file is not open; only run's goroutine
-	opened os.FileInfo  // what was opened, to notice another file in its place
+	engine  *edge.Engine // nil while the file is not open; only run's goroutine
+	opened  os.FileInfo  // what was opened, to notice another file in its place
+	gap     []string     // tables that may hold writes nobody captured
+	missing []string     // synced tables that the file lacks
 
 	mu  sync.Mutex
 	say side // guarded by mu
@@ -292,8 +296,64 @@ func (k *keeper) turn(ctx context.Context, b *backoff) error {
 		b.reset()
 		k.tell(StateOnline, nil, "", 0)
 	}
-	p.check = k.same
+	p.check = k.look
+	g := &gapCheck{k: k, p: p}
+	p.after = g.step
 	return p.dial(ctx, o)
+}
+
+// look notices another file in this one's place, and a schema that other
+// programs changed: capture is brought in line at once, not with the next change
+// that it would have missed (traps S5, S12, S18).
+func (k *keeper) look() error {
+	if err := k.same(); err != nil {
+		return err
+	}
+	d, err := k.engine.CheckDrift()
+	if err != nil {
+		return err
+	}
+	if len(d.Repaired) > 0 {
+		k.log().Warn("capture made anew", "file", k.File, "triggers", len(d.Repaired))
+	}
+	if len(d.Missing) > 0 && !slices.Equal(d.Missing, k.missing) {
+		k.log().Warn("synced tables are missing", "file", k.File, "tables", strings.Join(d.Missing, ","))
+	}
+	k.gap, k.missing = d.Gap, d.Missing
+	return nil
+}
+
+// A gapCheck compares tables that were written while capture was missing with
+// the hub, once in a session. What differs may be somebody's work, so it is
+// told, not repaired.
+type gapCheck struct {
+	k           *keeper
+	p           *peer
+	asked, told bool
+}
+
+func (g *gapCheck) step(ctx context.Context, emit emitFunc) error {
+	if len(g.k.gap) == 0 || g.told {
+		return nil
+	}
+	if !g.asked {
+		done, err := g.p.s.Synced()
+		if err != nil || !done {
+			return err
+		}
+		g.asked = true
+		return g.p.s.Verify(ctx, emit, g.k.gap, false)
+	}
+	r := g.p.s.VerifyReport()
+	if r == nil {
+		return nil
+	}
+	g.told = true
+	if v := newVerified(g.k.File, r); !v.InSync {
+		g.k.tell(StateOnline, fmt.Errorf("%d rows changed while capture was missing in %s", v.Differs, strings.Join(g.k.gap, ", ")),
+			"stop the agent, then tidemark verify "+g.k.File+" names them, and --repair takes the hub's and keeps copies", 0)
+	}
+	return nil
 }
 
 // ensure opens the file, anew when another one stands in its place (trap S12).
@@ -313,6 +373,10 @@ func (k *keeper) ensure() error {
 		return err
 	}
 	k.engine, k.opened = e, s
+	if err := k.look(); err != nil {
+		k.shut()
+		return err
+	}
 	return nil
 }
 

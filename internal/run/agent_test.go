@@ -305,3 +305,37 @@ func TestSideStatusIsWrittenOverTheOldOne(t *testing.T) {
 		t.Fatalf("%+v, %v", s, err)
 	}
 }
+
+// A table rebuild drops the triggers: capture comes back by itself, and what was
+// written in between is found and told.
+func TestTrapS18_AgentTellsOfAGap(t *testing.T) {
+	w := newWorld(t)
+	w.up()
+	e := w.join("one.db", "branch/1")
+	a := w.agent(e)
+	eventually(t, "online", func() bool { return state(a) == StateOnline })
+	if err := a.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	sh(t, e.File, `BEGIN; CREATE TABLE new(id TEXT PRIMARY KEY NOT NULL, branch INTEGER NOT NULL, n INTEGER UNIQUE, note);
+		INSERT INTO new SELECT * FROM item; DROP TABLE item; ALTER TABLE new RENAME TO item;
+		UPDATE item SET note='unseen' WHERE id='a'; COMMIT`)
+	a = w.agent(e)
+	eventually(t, "told", func() bool { return strings.Contains(a.Status()[0].Error, "1 rows changed") })
+	sh(t, e.File, "UPDATE item SET note='seen' WHERE id='c'")
+	reads(t, w.hub.Dir().DB(), "SELECT note FROM item WHERE id='c'", "seen")
+	if err := a.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if list := CheckFile(context.Background(), e); level(t, list, "drift") != Warn {
+		t.Fatalf("%+v", list)
+	}
+	if v, err := Verify(context.Background(), VerifyConfig{Edge: e, Repair: true}); err != nil || !v.InSync || v.Differs != 1 {
+		t.Fatalf("%+v, %v", v, err)
+	}
+	if list := CheckFile(context.Background(), e); level(t, list, "drift") != Good {
+		t.Fatalf("%+v", list)
+	}
+	a = w.agent(e)
+	eventually(t, "online", func() bool { return state(a) == StateOnline && a.Status()[0].Error == "" })
+}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/wire"
 	"github.com/tidemark-sync/tidemark/internal/wire/transport"
 )
@@ -256,5 +257,103 @@ func TestCheckFile(t *testing.T) {
 	}
 	if list := CheckFile(context.Background(), e); level(t, list, "enrolled") != Bad {
 		t.Errorf("%+v", list)
+	}
+}
+
+// The application's own triggers are classified, and the person is told.
+func TestJoinTellsWhatBecomesOfTriggers(t *testing.T) {
+	w := newWorld(t)
+	w.up()
+	e := w.edge("one.db")
+	sh(t, e.File, shopSQL+`CREATE TABLE log(x);
+CREATE TRIGGER again AFTER INSERT ON item BEGIN UPDATE item SET note='t' WHERE id=new.id; END;
+CREATE TRIGGER local AFTER INSERT ON item BEGIN INSERT INTO log VALUES(1); END;`)
+	j, err := Join(context.Background(), JoinConfig{Edge: e, Token: w.token("one", "branch/1", "branch/2")})
+	if err != nil || !slices.Equal(j.Guarded, []string{"again"}) || !slices.Equal(j.Left, []string{"local"}) || len(j.Created) != 0 {
+		t.Fatalf("%+v, %v", j, err)
+	}
+}
+
+// A damaged file, or one that cannot be written, does not cost the token.
+func TestJoinLooksBeforeItSpendsTheToken(t *testing.T) {
+	w := newWorld(t)
+	w.up()
+	token := w.token("one", "branch/1")
+	e := w.edge("one.db")
+	sh(t, e.File, "CREATE TABLE t(a); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<2000) INSERT INTO t SELECT hex(randomblob(50)) FROM n")
+	good, err := os.ReadFile(e.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := slices.Clone(good)
+	for i := 2 * 4096; i < 6*4096; i++ {
+		bad[i] ^= 0x5a
+	}
+	write := func(b []byte) {
+		if err := os.WriteFile(e.File, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(bad)
+	if _, err := Join(context.Background(), JoinConfig{Edge: e, Token: token}); err == nil {
+		t.Fatal("joined a damaged file")
+	}
+	write([]byte(strings.Repeat("text", 1000)))
+	if _, err := Join(context.Background(), JoinConfig{Edge: e, Token: token}); err == nil {
+		t.Fatal("joined a text")
+	}
+	write(good)
+	if _, err := Join(context.Background(), JoinConfig{Edge: e, Token: token}); err != nil {
+		t.Fatalf("the token was spent: %v", err)
+	}
+}
+
+// What was discarded at the hub is in the file's export as a rescue copy.
+func TestExportHoldsRescueCopies(t *testing.T) {
+	w := newWorld(t)
+	w.up()
+	e := w.join("one.db", "branch/1")
+	sh(t, w.hub.Dir().DB(), "INSERT INTO item VALUES('h',1,50,'hub')")
+	sh(t, e.File, "INSERT INTO item VALUES('mine',1,50,'edge')")
+	if s := w.sync(e); s.Quarantined != 1 {
+		t.Fatalf("%+v", s)
+	}
+	list, err := w.hub.Core().Queue(context.Background(), change.DeviceID{})
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	if _, err := w.hub.Core().Discard(context.Background(), list[0].ID, "twice"); err != nil {
+		t.Fatal(err)
+	}
+	w.sync(e)
+	b, err := ExportFile(context.Background(), e)
+	var x exported
+	if err != nil || json.Unmarshal(b, &x) != nil || len(x.Transactions) != 0 || len(x.Rescues) != 1 {
+		t.Fatalf("%s, %v", b, err)
+	}
+}
+
+func TestCheckFileKnowsAStranger(t *testing.T) {
+	w := newWorld(t)
+	w.up()
+	e := w.join("one.db", "branch/1")
+	id, err := ReadIdentity(e.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id.Pin[0] ^= 1
+	if err := writeIdentity(e.File, id); err != nil {
+		t.Fatal(err)
+	}
+	if list := CheckFile(context.Background(), e); level(t, list, "hub") != Bad {
+		t.Fatalf("%+v", list)
+	}
+	var c checkup
+	c.disk(filepath.Join(w.dir, "none", "a.db"))
+	if level(t, c.list, "disk") != Note {
+		t.Fatalf("%+v", c.list)
+	}
+	if got := hostOf("%"); got != "%" {
+		t.Fatal(got)
 	}
 }

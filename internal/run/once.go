@@ -84,6 +84,9 @@ func (e Edge) talk(ctx context.Context, id *Identity, wait time.Duration, cfg ed
 		return err
 	}
 	defer func() { err = errors.Join(err, eng.Close()) }()
+	if _, err := eng.CheckDrift(); err != nil {
+		return err
+	}
 	cfg.Agent, cfg.Interval = e.Agent, e.Heartbeat
 	until := e.Clock.Now().Add(wait)
 	b := &backoff{rand: e.Rand, first: backoffFirst, most: 10 * time.Second}

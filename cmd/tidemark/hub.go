@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidemark-sync/tidemark/internal/run"
+)
+
+func hubVerb(d *door) *cobra.Command {
+	cfg := run.HubConfig{}
+	c := &cobra.Command{
+		Use:   "hub",
+		Short: "Serve a hub: create it when it is new, then sync with every device",
+		Long: `Hub serves the data directory. The first start needs --config, and takes its tables
+and rows from --import, an existing SQLite file, which is read and left alone. The
+configuration in force is kept in the directory; --config replaces it. With --schema in
+place of --import a new hub has the tables and no rows; devices bring them.
+
+Other programs may read and write hub.db in the directory with plain SQL: that syncs.
+Interrupting (Ctrl-C) ends sessions between two messages; devices go on when it is back.`,
+		Example: `  tidemark hub --config tidemark.yaml --import shop.db
+  tidemark hub --listen 0.0.0.0:7443 --url https://hub.example.org:7443
+  tidemark hub --data /var/lib/tidemark --json`,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			m := d.meter("import", "pages")
+			cfg.Clock, cfg.Rand, cfg.Logger = d.clock, d.rand, d.logger()
+			cfg.Progress = m.set
+			h, err := run.NewHub(cfg)
+			if err != nil {
+				return err
+			}
+			err = h.Start(cmd.Context())
+			m.end()
+			if err != nil {
+				return err
+			}
+			return serveHub(cmd.Context(), d, h)
+		},
+	}
+	c.Flags().StringVar((*string)(&cfg.Dir), "data", run.DefaultData, "the hub's data directory")
+	c.Flags().StringVar(&cfg.ConfigFile, "config", "", "a configuration to put in force (default: the one in the data directory)")
+	c.Flags().StringVar(&cfg.Import, "import", "", "a SQLite file whose tables and rows a new hub starts with")
+	c.Flags().StringVar(&cfg.Schema, "schema", "", "a SQLite file, or an SQL script, whose tables alone a new hub starts with")
+	c.Flags().StringVar(&cfg.Listen, "listen", "", "address to listen on (default: hub.listen of the configuration)")
+	c.Flags().StringVar(&cfg.URL, "url", "", "how devices reach this hub, for join tokens (default: hub.url, else the address)")
+	_ = c.MarkFlagDirname("data")
+	_ = c.MarkFlagFilename("config", "yaml", "yml")
+	return c
+}
+
+func serveHub(ctx context.Context, d *door, h *run.Hub) error {
+	at := h.Endpoint()
+	d.event(map[string]any{"event": "listening", "url": at.URL, "pin": at.Pin, "data": string(h.Dir())},
+		"serving %s at %s\nadd a device: tidemark device add NAME --scope KIND/VALUE --data %s", string(h.Dir()), at.URL, string(h.Dir()))
+	err := h.Wait(ctx)
+	if e := h.Stop(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return fmt.Errorf("serve %s: %w", string(h.Dir()), err)
+	}
+	d.event(map[string]any{"event": "stopped"}, "stopped: everything that was acknowledged is on disk")
+	return nil
+}

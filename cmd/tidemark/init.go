@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidemark-sync/tidemark/internal/proposal"
+	"github.com/tidemark-sync/tidemark/internal/sqlite"
+)
+
+func initVerb(d *door) *cobra.Command {
+	var out string
+	var force bool
+	c := &cobra.Command{
+		Use:   "init APP.db",
+		Short: "Propose a tidemark.yaml from an existing SQLite file",
+		Long: `Init reads an application's SQLite file, and changes nothing in it. It proposes which
+tables sync, which rows go where, and who wins a conflict; and it says what cannot sync
+as it is, and how to fix each. The proposal is a starting point: read it.`,
+		Example: `  tidemark init shop.db
+  tidemark init shop.db -o rules.yaml
+  tidemark init shop.db -o - --json`,
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, list []string) error {
+			p, err := readProposal(cmd.Context(), list[0])
+			if err != nil {
+				return err
+			}
+			if out == "-" && !d.json {
+				fmt.Fprint(d.out, p.YAML())
+				return nil
+			}
+			if out != "-" {
+				if err := writeProposal(out, p.YAML(), force); err != nil {
+					return err
+				}
+			}
+			result := struct {
+				File   string `json:"file"`
+				Config string `json:"config"`
+				YAML   string `json:"yaml"`
+				*proposal.Proposal
+			}{list[0], out, p.YAML(), p}
+			return d.show(result, func(w io.Writer) {
+				fmt.Fprint(w, p.Report())
+				fmt.Fprintf(w, "\nwrote %s; read it, then: tidemark hub --config %s --import %s\n", out, out, list[0])
+			})
+		},
+	}
+	c.Flags().StringVarP(&out, "output", "o", configName, "the file to write; - for standard output")
+	c.Flags().BoolVar(&force, "force", false, "replace the file when it exists")
+	_ = c.MarkFlagFilename("output", "yaml", "yml")
+	return c
+}
+
+func readProposal(_ context.Context, file string) (_ *proposal.Proposal, err error) {
+	c, err := sqlite.Open(file, sqlite.Options{ReadOnly: true, MustExist: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	p, err := proposal.Read(c)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	return p, nil
+}
+
+func writeProposal(path, text string, force bool) error {
+	flags := os.O_CREATE | os.O_WRONLY | os.O_EXCL
+	if force {
+		flags = os.O_CREATE | os.O_WRONLY | os.O_TRUNC
+	}
+	f, err := os.OpenFile(path, flags, 0o644)
+	if errors.Is(err, os.ErrExist) {
+		return fail(exitUsage, fmt.Errorf("%s exists", path), "--force replaces it; -o names another file")
+	}
+	if err != nil {
+		return fmt.Errorf("write proposal: %w", err)
+	}
+	_, err = f.WriteString(text)
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidemark-sync/tidemark/internal/run"
+)
+
+// officeFlags name the hub's data directory for verbs that work on it.
+type officeFlags struct{ data string }
+
+func (o *officeFlags) bind(c *cobra.Command) {
+	c.PersistentFlags().StringVar(&o.data, "data", run.DefaultData, "the hub's data directory")
+	_ = c.MarkPersistentFlagDirname("data")
+}
+
+// with opens the hub's data directory around fn.
+func (o *officeFlags) with(ctx context.Context, d *door, fn func(context.Context, *run.Office) error) (err error) {
+	off, err := run.OpenOffice(ctx, run.OfficeConfig{Dir: run.HubDir(o.data), Clock: d.clock, Rand: d.rand, Logger: d.quiet()})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := off.Close(); e != nil {
+			err = errors.Join(err, fmt.Errorf("close hub: %w", e))
+		}
+	}()
+	return fn(ctx, off)
+}
