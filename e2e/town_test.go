@@ -110,7 +110,9 @@ type status struct {
 
 func edgeStatus(t *testing.T, file string) status {
 	t.Helper()
-	return mustJSON[[]status](t, "status", file)[0]
+	return mustJSON[struct {
+		Files []status `json:"files"`
+	}](t, "status", file).Files[0]
 }
 
 // settle runs `sync --once` on every file until nothing is under way anywhere.

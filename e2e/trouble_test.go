@@ -162,6 +162,7 @@ func TestReadOnlyFile(t *testing.T) {
 		t.Skipf("this file system has no immutable files: %v %s", err, out)
 	}
 	t.Cleanup(func() { _ = exec.Command("chattr", "-i", file).Run() })
+	shell(t, tn.db(), sale("from-hub")) // something to write
 	_, errs, code := try(t, "sync", "--once", file)
 	if code == 0 || !strings.Contains(errs, file) {
 		t.Errorf("exit code %d, said: %s", code, errs)
@@ -171,8 +172,8 @@ func TestReadOnlyFile(t *testing.T) {
 	}
 	shell(t, file, sale("writable"))
 	must(t, "sync", "--once", file)
-	if !tn.hubHas(t, "writable") {
-		t.Error("the sale did not arrive")
+	if !tn.hubHas(t, "writable") || !has(file, "from-hub") {
+		t.Error("the sales did not arrive")
 	}
 }
 

@@ -111,7 +111,6 @@ func (s *Session) standing(v View, cursor change.Cursor, scopes change.Hash) (*w
 // deltas packs a snapshot's changes into parts.
 type deltas struct {
 	session *Session
-	self    change.Incarnation // whose own echoes are left out
 	emit    func(wire.Message) error
 	echo    bool // rows that only the reader touched come, too
 	rows    []*change.Rows
@@ -193,7 +192,7 @@ func (s *Session) verify(ctx context.Context, m *wire.Verify, emit func(wire.Mes
 		if again != nil {
 			return emit(again)
 		}
-		d := &deltas{session: s, self: s.hello.Incarnation, emit: emit}
+		d := &deltas{session: s, emit: emit}
 		at, _, err := d.send(v, m.Cursor, scopes, m.Outcome, true)
 		if err != nil {
 			return err

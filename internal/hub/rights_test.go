@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -117,4 +118,21 @@ func TestScopes_WhatAnEdgeReceives(t *testing.T) {
 	a.connect()
 	a.bootstrap()
 	a.same("customer", "branch='2'")
+}
+
+// Within one push a parent may move between two transactions; what hangs on it is
+// judged by where it is by then.
+func TestRights_ParentMovesWithinAPush(t *testing.T) {
+	w := newWorld(t)
+	w.sql("INSERT INTO customer(id,branch,name) VALUES ('c1','1','Ann')")
+	s := w.site("s", branchGrant("1"), rule.Grant{Scope: "branch/2", Verbs: rule.Update})
+	r := s.push(s.tx(ins("orders", "o1", "c1", "new", 1)), s.tx(upd("customer", "c1", "branch", "1", "2")), s.tx(ins("orders", "o2", "c1", "new", 1)),
+		s.tx(upd("orders", "o1", "status", "new", "paid")), s.tx(del("orders", "o1", "c1", "paid", 1)))
+	var got []hub.Status
+	for _, x := range r.Results {
+		got = append(got, hub.Status(x.Status))
+	}
+	if want := []hub.Status{hub.Applied, hub.Applied, hub.Quarantined, hub.Applied, hub.Quarantined}; !slices.Equal(got, want) {
+		t.Errorf("outcomes %v, want %v", got, want)
+	}
 }
