@@ -218,5 +218,27 @@ func (e *Engine) addGap(tables []string) error {
 	return e.setMeta(metaGap, change.Text(string(raw)))
 }
 
+// closeGap takes the tables that a comparison found equal, or made so, out of the gap.
+func (e *Engine) closeGap(r *VerifyReport) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all, err := e.gap()
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	rest := slices.DeleteFunc(slices.Clone(all), func(name string) bool {
+		return slices.ContainsFunc(r.Tables, func(t VerifyTable) bool {
+			return sameName(t.Table, name) && (t.Buckets == 0 || t.Repaired)
+		})
+	})
+	if len(rest) == len(all) {
+		return nil
+	}
+	if err := e.clearGap(); err != nil {
+		return err
+	}
+	return e.addGap(rest)
+}
+
 // clearGap says that the tables' rows have been compared and repaired.
 func (e *Engine) clearGap() error { return e.setMeta(metaGap, change.Null) }

@@ -17,6 +17,10 @@ type Rescue struct {
 	Tx     *change.Transaction // a displaced row is an Insert of its last image
 }
 
+// DropRescue lets go of one rescue copy, by its id. It is a statement, so that an
+// application can do it in the transaction that enters the values once more.
+const DropRescue = "DELETE FROM _tidemark_rescue WHERE id=?"
+
 // Rescues lists rescue copies after an id, oldest first, at most limit.
 func (e *Engine) Rescues(after int64, limit int) (out []Rescue, err error) {
 	e.mu.Lock()

@@ -243,7 +243,11 @@ func (e *Engine) bring(in *incoming) (*applied, error) {
 		if err != nil {
 			return nil, err
 		}
-		if v.Str() == in.next.String() {
+		mark, err := e.metaInt(metaMark)
+		if err != nil {
+			return nil, err
+		}
+		if v.Str() == in.next.String() && uint64(mark) == in.mark {
 			return nil, nil
 		}
 	}

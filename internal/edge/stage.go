@@ -225,9 +225,12 @@ func (s *stage) clear() error {
 	if s.spill == nil {
 		return nil
 	}
-	j := s.spill
+	err := s.spill.remove()
 	s.spill = nil
-	return j.remove()
+	if s.file == nil {
+		_ = os.Remove(s.dir) // only when empty
+	}
+	return err
 }
 
 // drop forgets everything staged.
@@ -237,8 +240,8 @@ func (s *stage) drop() error {
 	if s.file != nil {
 		err = errors.Join(err, s.file.remove())
 		s.file = nil
+		_ = os.Remove(s.dir) // only when empty
 	}
-	_ = os.Remove(s.dir) // only when empty
 	return err
 }
 

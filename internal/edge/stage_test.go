@@ -119,19 +119,19 @@ func TestStage_DamagedPlanStartsAnew(t *testing.T) {
 
 func TestStage_NoRoomForFiles(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
-	if err := os.WriteFile(path+"-tidemark", nil, 0o600); err != nil { // a file stands in the way
+	s := newStage(path)
+	if err := os.WriteFile(s.dir, nil, 0o600); err != nil { // a file stands in the way
 		t.Fatal(err)
 	}
-	s := newStage(path)
 	s.limit = 1
-	if err := s.begin(&fetchPlan{}); err == nil {
-		t.Error("a bootstrap began without a directory")
-	}
 	if err := s.part([]byte("large")); err == nil {
 		t.Error("a delta went nowhere")
 	}
 	if err := s.resume(); err == nil {
 		t.Error("nothing was resumed without an error")
+	}
+	if err := s.begin(&fetchPlan{}); err == nil {
+		t.Error("a bootstrap began without a directory")
 	}
 }
 

@@ -55,6 +55,20 @@ func (e *Engine) Status() (Status, error) {
 	return st, err
 }
 
+// Brief is Status without the rows, which takes a while to count.
+func (e *Engine) Brief() (st Status, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.setup == nil {
+		return Status{}, nil
+	}
+	err = sqlite.Snapshot(e.conn, func() error {
+		st, err = e.status()
+		return err
+	})
+	return st, err
+}
+
 func (e *Engine) count(sql string, args ...change.Value) (int64, error) {
 	v, _, err := sqlite.One(e.conn, sql, args...)
 	return v.Int(), err

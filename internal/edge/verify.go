@@ -131,6 +131,9 @@ func (s *Session) digests(m *wire.Digests, emit emitFunc) error {
 	}
 	v.done = true
 	v.report.At = m.At
+	if err := s.e.closeGap(&v.report); err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
 	if s.ready != nil {
 		return nil
 	}
