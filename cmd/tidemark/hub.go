@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -14,10 +15,11 @@ func hubVerb(d *door) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "hub",
 		Short: "Serve a hub: create it when it is new, then sync with every device",
-		Long: `Hub serves the data directory. The first start needs --config, and takes its tables
-and rows from --import, an existing SQLite file, which is read and left alone. The
-configuration in force is kept in the directory; --config replaces it. With --schema in
-place of --import a new hub has the tables and no rows; devices bring them.
+		Long: `Hub serves the data directory. The first start takes its rules from --config (else from
+./tidemark.yaml), and its tables and rows from --import, an existing SQLite file, which
+is read and left alone. With --schema in place of --import a new hub has the tables and
+no rows; devices bring them. The configuration in force is kept in the directory;
+--config replaces it.
 
 Other programs may read and write hub.db in the directory with plain SQL: that syncs.
 Interrupting (Ctrl-C) ends sessions between two messages; devices go on when it is back.`,
@@ -26,9 +28,12 @@ Interrupting (Ctrl-C) ends sessions between two messages; devices go on when it 
   tidemark hub --data /var/lib/tidemark --json`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			m := d.meter("import", "pages")
+			m := d.meter("import", "bytes")
 			cfg.Clock, cfg.Rand, cfg.Logger = d.clock, d.rand, d.logger()
 			cfg.Progress = m.set
+			if _, err := os.Stat(configName); err == nil && cfg.ConfigFile == "" && !cfg.Dir.Configured() {
+				cfg.ConfigFile = configName
+			}
 			h, err := run.NewHub(cfg)
 			if err != nil {
 				return err
@@ -42,7 +47,7 @@ Interrupting (Ctrl-C) ends sessions between two messages; devices go on when it 
 		},
 	}
 	c.Flags().StringVar((*string)(&cfg.Dir), "data", run.DefaultData, "the hub's data directory")
-	c.Flags().StringVar(&cfg.ConfigFile, "config", "", "a configuration to put in force (default: the one in the data directory)")
+	c.Flags().StringVar(&cfg.ConfigFile, "config", "", "a configuration to put in force (default: the one in the data directory, at first ./tidemark.yaml)")
 	c.Flags().StringVar(&cfg.Import, "import", "", "a SQLite file whose tables and rows a new hub starts with")
 	c.Flags().StringVar(&cfg.Schema, "schema", "", "a SQLite file, or an SQL script, whose tables alone a new hub starts with")
 	c.Flags().StringVar(&cfg.Listen, "listen", "", "address to listen on (default: hub.listen of the configuration)")

@@ -93,13 +93,17 @@ func (m *meter) draw(now time.Time) {
 
 func (m *meter) text(spent time.Duration) string {
 	rate := float64(m.done) / max(spent.Seconds(), 0.001)
+	amount, unit := count, " "+m.unit
+	if m.unit == "bytes" {
+		amount, unit = size, ""
+	}
 	if m.total <= 0 {
-		return fmt.Sprintf("%s %s, %s/s", count(m.done), m.unit, count(int64(rate)))
+		return fmt.Sprintf("%s%s, %s/s", amount(m.done), unit, amount(int64(rate)))
 	}
 	part := min(float64(m.done)/float64(m.total), 1)
 	full := int(part * meterWidth)
-	s := fmt.Sprintf("[%s%s] %3.0f%%  %s of %s %s, %s/s", strings.Repeat("#", full), strings.Repeat(".", meterWidth-full),
-		part*100, count(m.done), count(m.total), m.unit, count(int64(rate)))
+	s := fmt.Sprintf("[%s%s] %3.0f%%  %s of %s%s, %s/s", strings.Repeat("#", full), strings.Repeat(".", meterWidth-full),
+		part*100, amount(m.done), amount(m.total), unit, amount(int64(rate)))
 	if left := m.total - m.done; left > 0 && rate > 1 {
 		s += ", " + span(time.Duration(float64(left)/rate*float64(time.Second))) + " left"
 	}

@@ -71,6 +71,14 @@ func TestMeterDrawsABarOnATerminalOnly(t *testing.T) {
 		t.Fatalf("plain: %q", s)
 	}
 	out.Reset()
+	d.tty = true
+	m = d.meter("import", "bytes")
+	m.set(1<<20, 4<<20)
+	m.end()
+	if s := out.String(); !strings.Contains(s, "1.0 MiB of 4.0 MiB, 1.0 MiB/s") {
+		t.Fatalf("bytes: %q", s)
+	}
+	out.Reset()
 	d.json = true
 	m = d.meter("fill", "rows")
 	m.set(1, 2)

@@ -51,7 +51,7 @@ func (d *door) syncAll(ctx context.Context, files []string, wait time.Duration) 
 		}
 		out = append(out, s)
 		if s.Quarantined > 0 {
-			errs = append(errs, fail(exitNotInSync, fmt.Errorf("%s: the hub parked %s", f, plural(int64(s.Quarantined), "transaction")),
+			errs = append(errs, fail(exitNotInSync, fmt.Errorf("%s: the hub parked %s", f, plural(s.Quarantined, "transaction")),
 				"tidemark queue list %s shows why; the rest is in sync", f))
 		}
 	}
@@ -75,6 +75,6 @@ func (d *door) syncOnce(ctx context.Context, file string, wait time.Duration) (*
 func syncedText(w io.Writer, s *run.Synced) {
 	fmt.Fprintf(w, "%s is in sync with %s, in %s\n", s.File, s.URL, span(s.Took))
 	if s.Quarantined > 0 {
-		fmt.Fprintf(w, "  %s parked at the hub: tidemark queue list %s\n", plural(int64(s.Quarantined), "transaction"), s.File)
+		fmt.Fprintf(w, "  %s parked at the hub: tidemark queue list %s\n", plural(s.Quarantined, "transaction"), s.File)
 	}
 }

@@ -32,8 +32,15 @@ func versionVerb(d *door) *cobra.Command {
 	}
 }
 
-// buildVersion is the module's version, with the commit when it was built from one.
+// version is set by the linker: see the Makefile.
+var version string
+
+// buildVersion is what the build was told it is, else the module's version, else
+// the commit.
 func buildVersion() string {
+	if version != "" {
+		return version
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

@@ -154,7 +154,7 @@ func unwrapAll(err error) error {
 		if !ok {
 			return err
 		}
-		if _, path := err.(*os.PathError); path {
+		if _, path := err.(*os.PathError); path { //nolint:errorlint // this very error, not one inside it
 			return err
 		}
 		err = u.Unwrap()

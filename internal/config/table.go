@@ -96,9 +96,9 @@ func (d *decoder) scope(path string, n *yaml.Node) rule.Scope {
 }
 
 func (d *decoder) columns(t *rule.Table, path string, n *yaml.Node) {
-	d.mapping(n, path, func(name, at string, v *yaml.Node) {
+	d.mapping(n, path, func(name, _ string, v *yaml.Node) {
 		low := strings.ToLower(name)
-		at = join(path, low)
+		at := join(path, low)
 		if _, ok := t.Columns[low]; ok {
 			d.fault(v, at, "given twice: names differ in case only")
 			return

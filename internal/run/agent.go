@@ -173,10 +173,9 @@ func (k *keeper) tell(state string, err error, hint string, next time.Duration) 
 		k.record(s)
 		return
 	}
-	switch {
-	case err == nil:
+	if err == nil {
 		k.log().Info("agent state", "file", k.File, "state", state)
-	default:
+	} else {
 		k.log().Warn("agent state", "file", k.File, "state", state, "error", s.Error, "hint", hint)
 	}
 	k.record(s)

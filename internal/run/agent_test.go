@@ -22,7 +22,7 @@ func TestAgentsKeepFilesInSync(t *testing.T) {
 	w := newWorld(t)
 	w.up()
 	one, two := w.join("one.db", "branch/1"), w.join("two.db", "branch/1", "branch/2")
-	one.Heartbeat = 50 * time.Millisecond // ticks come between the changes
+	one.Heartbeat = time.Second // ticks come between the changes
 	a := w.agent(one, two)
 	sh(t, one.File, "INSERT INTO item VALUES('d',1,4,'live')")
 	reads(t, two.File, "SELECT note FROM item WHERE id='d'", "live")
@@ -338,4 +338,62 @@ func TestTrapS18_AgentTellsOfAGap(t *testing.T) {
 	}
 	a = w.agent(e)
 	eventually(t, "online", func() bool { return state(a) == StateOnline && a.Status()[0].Error == "" })
+}
+
+// A damaged file, a text in its place, and a file whose table is gone each have
+// their state; the agent goes on when the file is whole again.
+func TestAgentNamesADamagedFile(t *testing.T) {
+	w := newWorld(t)
+	w.up()
+	e := w.join("one.db", "branch/1")
+	sh(t, e.File, "PRAGMA journal_mode=DELETE")
+	good, err := os.ReadFile(e.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(b []byte) {
+		t.Helper()
+		if err := os.WriteFile(e.File, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write([]byte(strings.Repeat("no database ", 500)))
+	if _, err := FileStatus(context.Background(), e); err == nil {
+		t.Fatal("status of a text")
+	}
+	if _, err := Detach(context.Background(), e, true); err == nil {
+		t.Fatal("detached a text")
+	}
+	list := CheckFile(context.Background(), e)
+	if level(t, list, "capture") != Bad {
+		t.Fatalf("%+v", list)
+	}
+	a := w.agent(e)
+	eventually(t, "damaged", func() bool { return state(a) == StateDamaged })
+	if err := a.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	write(good)
+	sh(t, e.File, "ALTER TABLE item RENAME TO away")
+	a = w.agent(e)
+	eventually(t, "online", func() bool { return state(a) == StateOnline })
+	sh(t, e.File, "ALTER TABLE away RENAME TO item")
+	reads(t, e.File, "SELECT count(*)>3 FROM sqlite_schema WHERE type='trigger' AND tbl_name='item'", "1")
+	sh(t, e.File, "UPDATE item SET note='whole' WHERE id='a'")
+	reads(t, w.hub.Dir().DB(), "SELECT note FROM item WHERE id='a'", "whole")
+}
+
+// A hub that moved is reached where the configuration says, under the same pin.
+func TestHubMayMove(t *testing.T) {
+	w := newWorld(t)
+	w.up()
+	e := w.join("one.db", "branch/1")
+	w.down()
+	w.addr = "127.0.0.1:0"
+	w.up()
+	if _, err := Once(context.Background(), OnceConfig{Edge: e}); !errors.Is(err, transport.ErrUnreachable) {
+		t.Fatalf("at the old address: %v", err)
+	}
+	e.URL = w.hub.Endpoint().URL
+	w.sync(e)
 }

@@ -99,7 +99,7 @@ func (h *Hub) Start(ctx context.Context) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			h.release()
+			err = errors.Join(err, h.release())
 		}
 	}()
 	if err := h.cfg.Dir.create(); err != nil {

@@ -23,6 +23,12 @@ func (d HubDir) DB() string { return filepath.Join(string(d), "hub.db") }
 // Config is the configuration in force.
 func (d HubDir) Config() string { return filepath.Join(string(d), "tidemark.yaml") }
 
+// Configured reports whether the directory holds a configuration.
+func (d HubDir) Configured() bool {
+	_, err := os.Stat(d.Config())
+	return err == nil
+}
+
 func (d HubDir) tls() string      { return filepath.Join(string(d), "tls") }
 func (d HubDir) lock() string     { return filepath.Join(string(d), "lock") }
 func (d HubDir) endpoint() string { return filepath.Join(string(d), "endpoint.json") }

@@ -76,8 +76,50 @@ func Exec(c *Conn, sql string, args ...change.Value) error {
 	return Query(c, sql, nil, args...)
 }
 
-// Script runs several statements, without a transaction of its own.
-func Script(c *Conn, sql string) error { return sqlitex.ExecScript(c, sql) }
+// Script runs several statements, all or none. It may hold comments, and empty
+// statements, which the engine by itself refuses to run.
+func Script(c *Conn, sql string) (err error) {
+	defer sqlitex.Save(c)(&err)
+	for sql = skipBlank(sql); sql != ""; sql = skipBlank(sql) {
+		s, rest, e := c.PrepareTransient(sql)
+		if e != nil {
+			return e
+		}
+		sql = sql[len(sql)-rest:]
+		for more := true; more && e == nil; {
+			more, e = s.Step()
+		}
+		if err := s.Finalize(); e == nil {
+			e = err
+		}
+		if e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+// Blank reports whether a text holds no statement. The driver does not survive
+// being asked to run one that is not there.
+func Blank(sql string) bool { return skipBlank(sql) == "" }
+
+// skipBlank leaves out what stands before a statement: white space, comments and
+// semicolons.
+func skipBlank(sql string) string {
+	for {
+		sql = strings.TrimLeft(sql, " \t\r\n\f;")
+		var end string
+		switch {
+		case strings.HasPrefix(sql, "--"):
+			end = "\n"
+		case strings.HasPrefix(sql, "/*"):
+			end = "*/"
+		default:
+			return sql
+		}
+		_, sql, _ = strings.Cut(sql[2:], end) // one that does not end reaches to the end
+	}
+}
 
 // Query runs one statement with args and calls row for each result row. The
 // statement is cached on the connection. An error from row stops the query.

@@ -46,6 +46,28 @@ func TestValuesComeBackBitForBit(t *testing.T) {
 	}
 }
 
+// A script as people write it, or the shell prints it.
+func TestScriptTakesCommentsAndEmptyStatements(t *testing.T) {
+	c := open(t, `CREATE TABLE v (x)`)
+	for _, text := range []string{"", ";", " ;; -- nothing", "/* nothing", "--", "\n/* a */ ; -- b\n"} {
+		if err := sqlite.Script(c, text); err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	err := sqlite.Script(c, "-- one;\nINSERT INTO v VALUES ('--;'), ('/*') ;; /* ; */\nINSERT INTO v VALUES (2); SELECT * FROM v; -- end")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"INSERT INTO v VALUES (9); nonsense", "INSERT INTO v VALUES (9); INSERT INTO v SELECT abs(-9223372036854775808)"} {
+		if err := sqlite.Script(c, bad); err == nil {
+			t.Errorf("%q ran", bad)
+		}
+	}
+	if v, _, err := sqlite.One(c, "SELECT group_concat(x) FROM v"); err != nil || v.Str() != "--;,/*,2" {
+		t.Fatalf("%v, %v", v, err)
+	}
+}
+
 func TestOneTellsAbsenceFromNull(t *testing.T) {
 	c := open(t, `CREATE TABLE v (x)`)
 	if _, ok, err := sqlite.One(c, `SELECT x FROM v`); ok || err != nil {
