@@ -111,8 +111,8 @@ func (a *applier) needed(rm *removal) (bool, error) {
 		}
 		held := false
 		err := a.children(rm, r, func(child *table, key change.Key) {
-			switch {
-			case child == nil:
+			switch child {
+			case nil:
 				held = held || r.onDelete == "RESTRICT" || r.onDelete == "NO ACTION"
 			default:
 				tr := a.track(child, key.ID())

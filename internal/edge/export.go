@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -173,7 +174,7 @@ func (e *Engine) Outbox(after uint64, maxBytes int) ([]*change.Transaction, erro
 		out = append(out, t)
 		return nil
 	}, change.Int(int64(after)))
-	if err != nil && err != errEnough {
+	if err != nil && !errors.Is(err, errEnough) {
 		return nil, fmt.Errorf("read outbox: %w", err)
 	}
 	return out, nil

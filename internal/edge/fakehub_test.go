@@ -468,17 +468,16 @@ func (p *fakePeer) verify(m *wire.Verify, emit func(wire.Message) error) error {
 // A line carries one session between an edge and the fake hub, message by
 // message, and can be cut anywhere.
 type line struct {
-	t       reporter
-	e       *Engine
-	h       *fakeHub
-	s       *Session
-	p       *fakePeer
-	up      []wire.Message
-	down    []wire.Message
-	sent    []wire.Message // all that the edge ever sent
-	limit   int            // cut after so many messages; 0: never
-	n       int
-	lastErr error
+	t     reporter
+	e     *Engine
+	h     *fakeHub
+	s     *Session
+	p     *fakePeer
+	up    []wire.Message
+	down  []wire.Message
+	sent  []wire.Message // all that the edge ever sent
+	limit int            // cut after so many messages; 0: never
+	n     int
 }
 
 func dial(t reporter, e *Engine, h *fakeHub, cfg SessionConfig) *line {

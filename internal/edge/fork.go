@@ -166,12 +166,13 @@ func (e *Engine) recallOne(seq uint64) error {
 	if err != nil {
 		return err
 	}
-	if outboxState(v.Int()) == settled {
-		for i := range tx.Ops {
-			if err := e.track(seq, &tx.Ops[i]); err != nil {
-				return err
-			}
+	// All of it may be missing at the hub: also what was settled of it, whole or in part.
+	for i := range tx.Ops {
+		if err := e.track(seq, &tx.Ops[i]); err != nil {
+			return err
 		}
+	}
+	if outboxState(v.Int()) == settled {
 		if err := e.addRedo(-int64(len(change.AppendTransaction(nil, tx)))); err != nil {
 			return err
 		}

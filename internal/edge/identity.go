@@ -69,7 +69,7 @@ func (e *Engine) rotateSeed() error {
 // txID derives a transaction's uuid from the seed in the file and its group.
 func txID(seed string, group int64) change.TxID {
 	h := sha256.New()
-	io.WriteString(h, seed)
+	h.Write([]byte(seed))
 	var n [8]byte
 	binary.BigEndian.PutUint64(n[:], uint64(group))
 	h.Write(n[:])

@@ -9,7 +9,8 @@ package edge
 //	_tidemark_table     numbers the synced tables for the undo log
 //	_tidemark_undo      the capture log: undo images in raw columns, in order of writing
 //	_tidemark_outbox    exported transactions and what became of them
-//	_tidemark_pending   (table, key) → unsettled transactions that touch the row
+//	_tidemark_pending   (table, key) → unsettled transactions that touch the row. Of a
+//	                    group that the hub split, only the rows that wait are there.
 //	_tidemark_shadow    the hub's version of every row with pending work, or its absence
 //	_tidemark_rescue    copies of local work that was discarded or displaced
 //

@@ -64,6 +64,7 @@ type Session struct {
 	pushed   uint64   // last seq sent
 	inflight []uint64 // last seq of each push without an answer
 	pulling  bool     // a pull or fetch without an answer
+	got      uint32   // chunks of the fetch under way
 	echo     bool     // the pull under way asked for our own rows, too
 	current  bool     // a pull was answered with everything there was when it was asked
 	ready    *incoming
@@ -201,6 +202,10 @@ func (s *Session) welcomed(m *wire.Welcome, emit emitFunc) error {
 	if err := s.e.refreshGrants(m.Grants, m.Scopes); err != nil {
 		return err
 	}
+	// What was written since Start: nobody may have nudged since.
+	if err := s.export(); err != nil {
+		return err
+	}
 	if err := s.push(emit); err != nil {
 		return err
 	}
@@ -238,6 +243,14 @@ func (s *Session) Tick(ctx context.Context, emit func(wire.Message) error) error
 		return nil
 	}
 	if err := s.install(emit); err != nil {
+		return err
+	}
+	// A nudge may have met a locked file, or have got lost: work must not wait for
+	// the application's next write.
+	if err := s.export(); err != nil {
+		return err
+	}
+	if err := s.push(emit); err != nil {
 		return err
 	}
 	if now.Sub(s.pinged) < s.cfg.Interval {

@@ -66,6 +66,7 @@ func (s *Session) fetch(emit emitFunc) error {
 		}
 		f.After = key
 	}
+	s.got = 0
 	return emit(f)
 }
 
@@ -96,7 +97,9 @@ func (s *Session) chunk(m *wire.Chunk, emit emitFunc) error {
 	if err := s.stage.chunk(at, m.Body); err != nil {
 		return err
 	}
-	if at.Done || at.Chunks%int(s.cfg.FetchWindow) == 0 {
+	// What counts is the window that was asked for: after a resume the staged
+	// chunks are no multiple of it.
+	if s.got++; at.Done || s.got >= s.cfg.FetchWindow {
 		return s.fetch(emit)
 	}
 	return nil

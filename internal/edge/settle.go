@@ -34,6 +34,9 @@ func (a *applier) settleOne(o wire.TxResult) error {
 	}
 	if o.Status == outcomeQuarantined {
 		a.out.Parked++
+		if err := a.settlePart(o); err != nil {
+			return err
+		}
 		return sqlite.Exec(a.e.conn, "UPDATE _tidemark_outbox SET state=?, reason=? WHERE seq=?",
 			change.Int(int64(quarantined)), change.Text(o.Reason), change.Int(int64(o.Seq)))
 	}
@@ -44,18 +47,103 @@ func (a *applier) settleOne(o wire.TxResult) error {
 	if err != nil {
 		return err
 	}
-	for i := range x.tx.Ops {
-		if err := a.settleOp(o, &x.tx.Ops[i]); err != nil {
+	rest := *x.tx
+	rest.Ops = a.unsettledOps(o.Seq, x.tx)
+	for i := range rest.Ops {
+		if err := a.settleOp(o, &rest.Ops[i]); err != nil {
 			return err
 		}
 	}
 	if o.Status == outcomeDiscarded {
-		if err := a.rescue(x.tx, "discarded: "+o.Reason); err != nil {
+		if err := a.rescue(&rest, "discarded: "+o.Reason); err != nil {
 			return err
 		}
 	}
 	a.out.Settled++
 	return a.e.markSettled(o.Seq, o.Reason)
+}
+
+// settlePart takes the overlay off the rows of a group of which the hub applied
+// part: it wrote them as its own, so what did not come did not change, and only
+// the rest waits. The pending index is the one place that says which rows wait; the
+// hub never parts operations on one row.
+func (a *applier) settlePart(o wire.TxResult) error {
+	if o.Waits == nil {
+		return nil
+	}
+	x, err := a.tx(o.Seq)
+	if err != nil {
+		return err
+	}
+	waits := make(map[rowRef]bool, len(o.Waits))
+	for _, i := range o.Waits {
+		if uint64(i) >= uint64(len(x.tx.Ops)) {
+			return fmt.Errorf("operation %d is said to wait, of %d", i, len(x.tx.Ops))
+		}
+		op := &x.tx.Ops[i]
+		waits[rowRef{op.Table, op.Key.ID()}] = true
+	}
+	for i := range x.tx.Ops {
+		op := &x.tx.Ops[i]
+		id := op.Key.ID()
+		if waits[rowRef{op.Table, id}] {
+			continue
+		}
+		err := sqlite.Exec(a.e.conn, "DELETE FROM _tidemark_pending WHERE tbl=? AND key=? AND seq=?",
+			change.Text(op.Table), change.BlobString(id), change.Int(int64(o.Seq)))
+		if err != nil {
+			return err
+		}
+		if tr := a.pendingRow(o.Seq, op); tr != nil {
+			if err := a.touch(tr); err != nil {
+				return err
+			}
+			tr.drop(o.Seq)
+		}
+	}
+	return nil
+}
+
+// unsettledOps are the operations of a transaction that are still on top of the
+// hub's version: all of them, unless the hub applied part before.
+func (a *applier) unsettledOps(seq uint64, tx *change.Transaction) []change.Op {
+	n := 0
+	waits := func(op *change.Op) bool {
+		t := a.e.tableNamed(op.Table)
+		return t == nil || a.pendingRow(seq, op) != nil // of a table no longer synced nothing is known
+	}
+	for i := range tx.Ops {
+		if waits(&tx.Ops[i]) {
+			n++
+		}
+	}
+	if n == len(tx.Ops) {
+		return tx.Ops
+	}
+	out := make([]change.Op, 0, n)
+	for i := range tx.Ops {
+		if waits(&tx.Ops[i]) {
+			out = append(out, tx.Ops[i])
+		}
+	}
+	return out
+}
+
+// pendingRow is the row of an operation that is not settled, or nil.
+func (a *applier) pendingRow(seq uint64, op *change.Op) *track {
+	t := a.e.tableNamed(op.Table)
+	if t == nil {
+		return nil
+	}
+	tr := a.track(t, op.Key.ID())
+	if tr == nil || !slices.Contains(tr.seqs, seq) {
+		return nil
+	}
+	return tr
+}
+
+func (tr *track) drop(seq uint64) {
+	tr.seqs = slices.DeleteFunc(tr.seqs, func(s uint64) bool { return s == seq })
 }
 
 // settleOp moves the hub's version of one row over what the hub applied. A row
@@ -74,7 +162,7 @@ func (a *applier) settleOp(o wire.TxResult, op *change.Op) error {
 	if err := a.touch(tr); err != nil {
 		return err
 	}
-	tr.seqs = slices.DeleteFunc(tr.seqs, func(s uint64) bool { return s == o.Seq })
+	tr.drop(o.Seq)
 	if tr.came || a.in.echo || o.Status == outcomeDiscarded {
 		return nil
 	}
@@ -128,7 +216,7 @@ func (e *Engine) pruneRedo() error {
 		freed += s.ColumnInt64(1)
 		return nil
 	}, change.Int(int64(settled)))
-	if err != nil && err != errRing {
+	if err != nil && !errors.Is(err, errRing) {
 		return err
 	}
 	for _, seq := range drop {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -124,7 +125,7 @@ func (a *app) act() (*deed, error) {
 		}
 		return err
 	})
-	if err == nothing || (err != nil && strings.Contains(err.Error(), "constraint")) { // the app's own schema refused: its own affair
+	if errors.Is(err, nothing) || (err != nil && strings.Contains(err.Error(), "constraint")) { // the app's own schema refused: its own affair
 		return nil, nil
 	}
 	if err != nil {

@@ -230,6 +230,9 @@ func (w *world) rest() error {
 			return err
 		}
 		if phase < 2 {
+			if err := w.checkWaiting(); err != nil {
+				return err
+			}
 			if err := w.operate(true); err != nil {
 				return err
 			}
