@@ -1,11 +1,16 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"runtime/pprof"
+	"slices"
 	"strings"
+	"time"
 )
 
 // A bench is one run of everything asked for.
@@ -22,6 +27,7 @@ type bench struct {
 	lines    []line
 	profiles map[string][]string // files by workload
 	files    int                 // how many b.file gave
+	lap      time.Duration       // CPU of the last stopwatch
 }
 
 func main() {
@@ -82,12 +88,39 @@ func (b *bench) all() error {
 		if !b.wanted(part.name) {
 			continue
 		}
-		if err := part.run(); err != nil {
+		if err := b.profiled(part.name, part.run); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
 	if b.json {
 		return b.printJSON(b.out)
+	}
+	return nil
+}
+
+// profiled runs one part, with a CPU profile of this process when asked for, and
+// shows where the time of a missed target goes. The workloads' profiles are those
+// of their processes; see measure.
+func (b *bench) profiled(part string, run func() error) error {
+	if b.profile == "" || part == "W" {
+		return run()
+	}
+	f, err := os.Create(filepath.Join(b.profile, part+".pprof"))
+	if err != nil {
+		return err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	first := len(b.lines)
+	err = run()
+	pprof.StopCPUProfile()
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	missed := slices.ContainsFunc(b.lines[first:], func(l line) bool { return l.Verdict == "MISS" })
+	if missed && !b.json {
+		fmt.Fprintln(b.out, top(f.Name()))
 	}
 	return nil
 }

@@ -55,11 +55,12 @@ func (r *rulerEdges) do(a ask) (reply, error) {
 		}
 		return reply{Nanos: []int64{at}}, err
 	case "live":
-		r.edges[0].live = &arrivals{}
+		r.edges[0].live = newArrivals()
 		go r.edges[0].follow()
 		return reply{}, nil
 	case "await":
-		return reply{Nanos: r.edges[0].live.await(a.Count)}, nil
+		at, err := r.edges[0].live.await()
+		return reply{Nanos: at}, err
 	case "hash":
 		e := r.edges[len(r.edges)-1]
 		e.mu.Lock()
@@ -174,33 +175,26 @@ func read(resp *http.Response) ([]byte, error) {
 }
 
 // arrivals are the moments at which changes stood in a file.
-type arrivals struct {
-	mu   sync.Mutex
-	at   []int64
-	wake *sync.Cond
+type arrivals struct{ at chan int64 }
+
+func newArrivals() *arrivals { return &arrivals{make(chan int64, pokes)} }
+
+func (a *arrivals) note(at int64) { a.at <- at }
+
+// await waits for the next change, and returns when it came.
+func (a *arrivals) await() ([]int64, error) {
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case at := <-a.at:
+		return []int64{at}, nil
+	case <-late.C:
+		return nil, fmt.Errorf("the change did not come within %v", patience)
+	}
 }
 
-func (a *arrivals) note(at int64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.at = append(a.at, at)
-	if a.wake != nil {
-		a.wake.Broadcast()
-	}
-}
-
-// await blocks until n changes arrived, and returns when.
-func (a *arrivals) await(n int) []int64 {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.wake == nil {
-		a.wake = sync.NewCond(&a.mu)
-	}
-	for len(a.at) < n {
-		a.wake.Wait()
-	}
-	return a.at[:n:n]
-}
+// patience is how long a live change may take before the run is given up.
+const patience = 30 * time.Second
 
 // now is the wall clock in nanoseconds: processes of one machine share it.
 func now() int64 { return time.Now().UnixNano() }
