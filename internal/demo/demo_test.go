@@ -230,6 +230,34 @@ func TestPathsForTheShell(t *testing.T) {
 	}
 }
 
+// Nothing that ought to go on is waited for once it has ended.
+func TestWaitingEndsWithItsReason(t *testing.T) {
+	st := &story{cast: stage(t, `exit 4`), cfg: Config{}}
+	never := func() (bool, error) { return false, nil }
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := st.until(ctx, "x", never); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	if err := st.beat(ctx, time.Hour); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled pause: %v", err)
+	}
+	if err := st.beat(t.Context(), time.Millisecond); err != nil {
+		t.Errorf("a pause: %v", err)
+	}
+	broken := errors.New("broken")
+	if err := st.until(t.Context(), "it works", func() (bool, error) { return false, broken }); !errors.Is(err, broken) || !strings.Contains(err.Error(), "wait until it works") {
+		t.Errorf("a question that fails: %v", err)
+	}
+	if err := st.cast.start("hub", "hub"); err != nil {
+		t.Fatal(err)
+	}
+	<-st.cast.list[0].done
+	if err := st.until(t.Context(), "x", never); !errors.Is(err, errEnded) {
+		t.Errorf("an ended process: %v", err)
+	}
+}
+
 func TestAgentText(t *testing.T) {
 	now := time.Unix(1000, 0)
 	var f fileState

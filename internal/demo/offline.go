@@ -77,7 +77,7 @@ func visitSQL(branch, k int, patient, day, reason string, boxes int64) string {
 	return strings.Join([]string{
 		"BEGIN IMMEDIATE;",
 		"UPDATE _tidemark_tx SET id=id+1; -- tells Tidemark: a transaction",
-		fmt.Sprintf("INSERT INTO visit VALUES('%s-%03d','%s','%s','%s');", branchName(branch), k, patient, day, reason),
+		fmt.Sprintf("INSERT INTO visit\n VALUES('%s-%03d','%s','%s','%s');", branchName(branch), k, patient, day, reason),
 		fmt.Sprintf("UPDATE stock SET qty=qty-%d WHERE item='%s';", boxes, hotItem),
 		"COMMIT;",
 	}, "\n")

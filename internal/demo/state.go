@@ -73,7 +73,7 @@ func (t *story) status(ctx context.Context) (n, s fileState, err error) {
 }
 
 const (
-	pollEvery = 50 * time.Millisecond
+	pollEvery = 20 * time.Millisecond
 	patience  = 60 * time.Second // for anything that ought to happen
 )
 

@@ -189,7 +189,7 @@ func (t *story) join(ctx context.Context, name string, branch int, a *app, show 
 			return err
 		}
 	}
-	return t.s.Claim(has == want, "%s filled in %s: %s of %s patients, %s visits, all stock", a.file, span(took),
+	return t.s.Claim(has == want, "%s filled in %s: %s of %s patients, %s visits, stock", a.file, span(took),
 		count(has.patients), count(patients), count(has.visits))
 }
 

@@ -42,6 +42,15 @@ func (b *batch) repeated(rec *Received, t *change.Transaction, first *Received) 
 // echo lets a record share the outcome of one with the same content.
 func (b *batch) echo(rec, first *Received) error {
 	rec.Status, rec.Reason = first.Status, first.Reason
+	if first.Status == Quarantined {
+		if list, err := waitsOf(b.tx, first.ID); err != nil {
+			return err
+		} else if list != nil {
+			if err := writeRecord(b.tx, kindWaits, rec.ID.String(), list); err != nil {
+				return err
+			}
+		}
+	}
 	return b.appendIDs(kindEcho, first.ID, rec.ID)
 }
 
@@ -89,15 +98,17 @@ func (b *batch) copied(rec *Received, t *change.Transaction, first *Received) (i
 		return 0, err
 	}
 	rest := *t
-	rest.Ops = unseen(t, earlier)
+	var places []uint32
+	rest.Ops, places = unseen(t, earlier)
 	if waits != nil && len(rest.Ops) > 0 {
 		v := parkWhole(&rest, &refusal{code: "depends", depends: []change.TxID{*waits},
 			reason: "it continues transaction " + waits.String() + " of a copied file, which is in quarantine"})
+		v.park.Places = places
 		rec.Status, rec.Reason = v.status, v.reason
 		b.parked++
 		return 0, b.park(rec, v)
 	}
-	return b.decide(rec, &rest)
+	return b.decide(rec, &rest, places)
 }
 
 // forgotten parks a copy's transaction whose beginning is known to have come, but
@@ -112,8 +123,8 @@ func (b *batch) forgotten(rec *Received, t *change.Transaction, known *Received)
 }
 
 // unseen is the part of t's operations that none of the earlier transactions of
-// the same uuid had, on top of what they did.
-func unseen(t *change.Transaction, earlier []*change.Transaction) []change.Op {
+// the same uuid had, on top of what they did. places are theirs in t.
+func unseen(t *change.Transaction, earlier []*change.Transaction) (out []change.Op, places []uint32) {
 	seen := map[uint64]bool{}
 	for _, e := range earlier {
 		for i := range e.Ops {
@@ -122,25 +133,22 @@ func unseen(t *change.Transaction, earlier []*change.Transaction) []change.Op {
 			}
 		}
 	}
-	var out []change.Op
-	for _, op := range t.Ops {
+	for i, op := range t.Ops {
 		n := 0
 		for _, r := range op.Rows {
 			if seen[r] {
 				n++
 			}
 		}
-		switch {
-		case n == 0:
-			out = append(out, op)
-		case n == len(op.Rows):
-		default:
-			if rest, ok := onTop(&op, overlap(&op, earlier)); ok {
-				out = append(out, rest)
-			}
+		ok := n == 0
+		if n > 0 && n < len(op.Rows) {
+			op, ok = onTop(&op, overlap(&op, earlier))
+		}
+		if ok {
+			out, places = append(out, op), append(places, uint32(i))
 		}
 	}
-	return out
+	return out, places
 }
 
 // overlap finds the earlier operation on op's row that shares most of its events.

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -76,7 +77,8 @@ func TestLiteral(t *testing.T) {
 func TestConstraintRefusal(t *testing.T) {
 	for kind, code := range map[string]string{"unique": "unique", "type": "type", "not null": "constraint", "check": "constraint"} {
 		err := constraintRefusal(&ConstraintError{Kind: kind, Table: "t", Detail: "t.x"})
-		if no, ok := err.(*refusal); !ok || no.code != code {
+		var no *refusal
+		if !errors.As(err, &no) || no.code != code {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}

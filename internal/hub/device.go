@@ -22,6 +22,7 @@ const (
 	kindParked      = "parked"      // by device and order of arrival: Parked
 	kindReceipt     = "receipt"     // by time and random tail: Receipt
 	kindVersion     = "version"     // by uuid: journal ids of records with other content (trap D22)
+	kindWaits       = "waits"       // by journal id: places of the operations of a split group that wait
 	kindEcho        = "echo"        // by journal id: journal ids of the same content, which share its outcome
 )
 

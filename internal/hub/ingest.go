@@ -155,7 +155,7 @@ func (b *batch) one(t *change.Transaction) error {
 		return errFork
 	}
 	rec := Received{Tx: t, ID: t.ID, Device: t.Device, Inc: t.Incarnation, Seq: t.Seq, Sum: sum, Content: t.Content(), At: b.now}
-	receipts := 0
+	var receipts int
 	if b.fresh[t.ID] {
 		if err := b.flush(); err != nil {
 			return err
@@ -164,7 +164,7 @@ func (b *batch) one(t *change.Transaction) error {
 	first, err := b.tx.Known(t.ID)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		if receipts, err = b.decide(&rec, t); err != nil {
+		if receipts, err = b.decide(&rec, t, nil); err != nil {
 			return err
 		}
 	case err != nil:
@@ -232,8 +232,9 @@ func (b *batch) journalled(t *change.Transaction) (*Received, error) {
 	return b.tx.Known(aliasID(t))
 }
 
-// decide applies a transaction, or parks it, and fills in the outcome.
-func (b *batch) decide(rec *Received, t *change.Transaction) (receipts int, err error) {
+// decide applies a transaction, or parks it, and fills in the outcome. places tells
+// where its operations are in what was handed in; nil means that it is the whole.
+func (b *batch) decide(rec *Received, t *change.Transaction, places []uint32) (receipts int, err error) {
 	v, err := b.settle(rec.ID, t, false)
 	if err != nil {
 		return 0, err
@@ -242,6 +243,7 @@ func (b *batch) decide(rec *Received, t *change.Transaction) (receipts int, err 
 	if v.park == nil {
 		return v.receipts, nil
 	}
+	v.park.Places = at(places, v.park.Places)
 	b.parked++
 	return v.receipts, b.park(rec, v)
 }

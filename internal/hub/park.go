@@ -26,6 +26,10 @@ type Parked struct {
 	Dropped   int                `json:"dropped,omitempty"` // operations that a person left out
 	Tries     int                `json:"tries"`             // retries so far
 	Tx        []byte             `json:"tx"`                // change.AppendTransaction of what waits
+	// Places tells where the operations of Tx are in the transaction as it was handed
+	// in; nil: they are the first ones, in order. Left are those that a person left out.
+	Places []uint32 `json:"places,omitempty"`
+	Left   []uint32 `json:"left,omitempty"`
 
 	record string // id of the record
 }
@@ -46,6 +50,9 @@ func (b *batch) park(rec *Received, v verdict) error {
 	// By device, then in order of arrival.
 	p.record = fmt.Sprintf("%s/%015d/%020d/%s", p.Device, b.now.UnixMilli(), p.Seq, p.ID)
 	if err := writeRecord(b.tx, kindParked, p.record, p); err != nil {
+		return err
+	}
+	if err := tellWaits(b.tx, p); err != nil {
 		return err
 	}
 	return b.holds.add(b.shape, p)
@@ -101,23 +108,32 @@ func findParked(v View, id change.TxID) (*Parked, error) {
 // tell changes a transaction's outcome, and that of the other journal entries
 // that came under its uuid.
 func tell(tx Tx, id change.TxID, s Status, reason string) error {
-	if err := tx.Decide(id, s, reason); err != nil {
-		return fmt.Errorf("decide: %w", err)
-	}
-	var echoes []change.TxID
-	err := readRecord(tx, kindEcho, id.String(), &echoes)
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
+	all, err := alike(tx, id)
 	if err != nil {
 		return err
 	}
-	for _, e := range echoes {
-		if err := tx.Decide(e, s, reason); err != nil {
+	for _, id := range all {
+		if err := tx.Decide(id, s, reason); err != nil {
 			return fmt.Errorf("decide: %w", err)
+		}
+		if s == Quarantined {
+			continue
+		}
+		if err := tx.PutRecord(kindWaits, id.String(), nil); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// alike lists the journal entries that share a transaction's outcome, itself first.
+func alike(v View, id change.TxID) ([]change.TxID, error) {
+	var echoes []change.TxID
+	err := readRecord(v, kindEcho, id.String(), &echoes)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, err
+	}
+	return append([]change.TxID{id}, echoes...), nil
 }
 
 // resend makes every row of a transaction that waited come to its readers with the

@@ -149,7 +149,13 @@ func (d *deltas) send(v View, since change.Cursor, scopes []rule.ScopeID, mark u
 	}
 	last.Mark = mark
 	for _, o := range outcomes {
-		last.Outcomes = append(last.Outcomes, wire.TxResult{Seq: o.Seq, Status: uint8(o.Status), Reason: o.Reason})
+		r := wire.TxResult{Seq: o.Seq, Status: uint8(o.Status), Reason: o.Reason}
+		if o.Status == Quarantined {
+			if r.Waits, err = waitsOf(v, o.ID); err != nil {
+				return next, false, fmt.Errorf("read what waits of transaction %s: %w", o.ID, err)
+			}
+		}
+		last.Outcomes = append(last.Outcomes, r)
 	}
 	if last.Next, err = v.Cursor(); err != nil {
 		return next, false, fmt.Errorf("read cursor: %w", err)

@@ -162,11 +162,11 @@ func (h *Hub) Edit(ctx context.Context, id change.TxID, edits []Edit) ([]Settled
 		if err != nil {
 			return nil, err
 		}
-		before := len(t.Ops)
-		if err := apply(t, edits); err != nil {
+		dropped, err := apply(t, edits)
+		if err != nil {
 			return nil, err
 		}
-		p.Dropped += before - len(t.Ops)
+		p.leave(len(t.Ops), dropped)
 		if _, err := b.inspect(t); err != nil {
 			return nil, err
 		}
@@ -179,11 +179,12 @@ func (h *Hub) Edit(ctx context.Context, id change.TxID, edits []Edit) ([]Settled
 	return out, nil
 }
 
-func apply(t *change.Transaction, edits []Edit) error {
-	drop := map[int]bool{}
+// apply changes a transaction, and returns the places of the operations it left out.
+func apply(t *change.Transaction, edits []Edit) (drop map[int]bool, err error) {
+	drop = map[int]bool{}
 	for _, e := range edits {
 		if e.Op < 0 || e.Op >= len(t.Ops) {
-			return fmt.Errorf("it has %d operations, there is no number %d", len(t.Ops), e.Op)
+			return nil, fmt.Errorf("it has %d operations, there is no number %d", len(t.Ops), e.Op)
 		}
 		op := &t.Ops[e.Op]
 		if e.Drop {
@@ -192,7 +193,7 @@ func apply(t *change.Transaction, edits []Edit) error {
 		}
 		c := op.Column(e.Column)
 		if c < 0 || c >= len(op.New) {
-			return fmt.Errorf("operation %d does not write column %q of %s", e.Op, e.Column, op.Table)
+			return nil, fmt.Errorf("operation %d does not write column %q of %s", e.Op, e.Column, op.Table)
 		}
 		op.New = slices.Clone(op.New)
 		op.New[c] = e.Value
@@ -204,7 +205,7 @@ func apply(t *change.Transaction, edits []Edit) error {
 		}
 	}
 	t.Ops = kept
-	return nil
+	return drop, nil
 }
 
 // Discard settles a parked transaction as not to be applied. The device returns
@@ -316,7 +317,8 @@ func (b *batch) retry(p *Parked) ([]Settled, error) {
 
 // parkAgain keeps a transaction that still cannot be applied.
 func (b *batch) parkAgain(p *Parked, v verdict) ([]Settled, error) {
-	changed := p.Reason != v.reason
+	changed := p.Reason != v.reason || v.park.Split
+	p.Places = at(p.Places, v.park.Places)
 	p.Code, p.Reason, p.DependsOn, p.Tx = v.park.Code, v.reason, v.park.DependsOn, v.park.Tx
 	p.Split = p.Split || v.park.Split
 	p.Tries++
@@ -326,6 +328,9 @@ func (b *batch) parkAgain(p *Parked, v verdict) ([]Settled, error) {
 		}
 	}
 	if err := writeRecord(b.tx, kindParked, p.record, p); err != nil {
+		return nil, err
+	}
+	if err := tellWaits(b.tx, p); err != nil {
 		return nil, err
 	}
 	return []Settled{{ID: p.ID, Status: Quarantined, Reason: p.Reason}}, nil

@@ -48,6 +48,8 @@ func (s *Session) Receive(ctx context.Context, m wire.Message, emit func(wire.Me
 		return s.pull(ctx, m, emit)
 	case *wire.Fetch:
 		return s.fetch(ctx, m, emit)
+	case *wire.Snapshot:
+		return s.snapshot(ctx, m, emit)
 	case *wire.Verify:
 		return s.verify(ctx, m, emit)
 	case *wire.Ping:

@@ -30,7 +30,7 @@ func TestSession_Hello(t *testing.T) {
 	}
 	hello = a.hello()
 	hello.Incarnation[0]++
-	if wel = a.ask(hello)[0].(*wire.Welcome); wel.Progress != 0 || !(wel.Sum == change.Hash{}) {
+	if wel = a.ask(hello)[0].(*wire.Welcome); wel.Progress != 0 || wel.Sum != (change.Hash{}) {
 		t.Errorf("progress %d of an unknown incarnation", wel.Progress)
 	}
 	for _, tc := range []struct {

@@ -3,6 +3,7 @@ package hub
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/tidemark-sync/tidemark/change"
 )
@@ -13,8 +14,8 @@ import (
 // are tried one by one, and only those that fail wait. ok is false when the group
 // is one part, or no part can be applied.
 //
-// The parts that go in are written as the hub's own: the transaction as a whole
-// stays quarantined, so the edge will not take its own copy for settled.
+// The parts that go in are written as the hub's own, and the outcome says which
+// operations wait (waits.go): the edge takes the rows of the others as they come.
 func (b *batch) split(id change.TxID, t *change.Transaction, list []*work, no *refusal) (v verdict, ok bool, err error) {
 	parts := components(list)
 	if len(parts) < 2 {
@@ -48,12 +49,14 @@ func (b *batch) split(id change.TxID, t *change.Transaction, list []*work, no *r
 		return v, false, nil
 	}
 	v.reason = fmt.Sprintf("%s (the other %d rows of the group were applied)", v.reason, applied)
+	slices.SortFunc(waiting, func(x, y *work) int { return x.at - y.at })
 	rest := *t
 	rest.Ops = make([]change.Op, len(waiting))
+	places := make([]uint32, len(waiting))
 	for i, w := range waiting {
-		rest.Ops[i] = *w.op
+		rest.Ops[i], places[i] = *w.op, uint32(w.at)
 	}
-	v.park = &Parked{Code: code, Reason: v.reason, DependsOn: depends, Unaware: true, Split: true, Tx: change.AppendTransaction(nil, &rest)}
+	v.park = &Parked{Code: code, Reason: v.reason, DependsOn: depends, Unaware: true, Split: true, Places: places, Tx: change.AppendTransaction(nil, &rest)}
 	return v, true, nil
 }
 

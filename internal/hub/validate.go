@@ -9,6 +9,7 @@ import (
 // A work is one operation on its way into the database.
 type work struct {
 	op   *change.Op
+	at   int // its place in the transaction
 	t    *table
 	id   rowID          // set for a transaction's own operations
 	cols []int          // op.Columns as indices into t.names; -1 in a Delete: a column the hub lacks
@@ -58,7 +59,7 @@ func (b *batch) inspect(t *change.Transaction) ([]*work, error) {
 			return nil, refuse("oversized", "row %s of %s holds %d bytes; this hub takes at most %d in one", op.Key, op.Table, size, lim.Row)
 		}
 		total += size
-		list[i] = work{op: op}
+		list[i] = work{op: op, at: i}
 		out[i] = &list[i]
 		if err := b.inspectOp(out[i]); err != nil {
 			return nil, err

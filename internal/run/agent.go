@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tidemark-sync/tidemark/internal/disk"
 	"github.com/tidemark-sync/tidemark/internal/edge"
 	"github.com/tidemark-sync/tidemark/internal/wire/transport"
 )
@@ -81,7 +82,7 @@ func (a *Agent) Start(ctx context.Context) error {
 	}
 	if err := errors.Join(errs...); err != nil {
 		for _, k := range a.files {
-			k.lock.release()
+			k.lock.Release()
 		}
 		return err
 	}
@@ -125,7 +126,7 @@ type keeper struct {
 	poll time.Duration
 	wake chan struct{} // other programs may have written
 	id   *Identity
-	lock *fileLock
+	lock *disk.Lock
 
 	engine  *edge.Engine // nil while the file is not open; only run's goroutine
 	opened  os.FileInfo  // what was opened, to notice another file in its place
@@ -140,7 +141,7 @@ func (k *keeper) prepare() (err error) {
 	if k.id, err = ReadIdentity(k.File); err != nil {
 		return err
 	}
-	k.lock, err = lockFile(lockPath(k.File))
+	k.lock, err = disk.Take(lockPath(k.File))
 	return err
 }
 
@@ -193,7 +194,7 @@ func (k *keeper) record(s side) {
 	b, err := json.Marshal(s)
 	if err == nil {
 		b = append(b, bytes.Repeat([]byte{' '}, max(sideSize-len(b), 0))...)
-		err = writeFile(path, b)
+		err = disk.WriteFile(path, b)
 	}
 	if err != nil {
 		err = overwrite(path, b)
@@ -214,7 +215,7 @@ func overwrite(path string, b []byte) error {
 }
 
 func (k *keeper) run(ctx context.Context) {
-	defer k.lock.release()
+	defer k.lock.Release()
 	var watching sync.WaitGroup
 	w := &watch{path: k.File, poll: k.poll, wake: func() {
 		select {

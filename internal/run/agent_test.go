@@ -12,7 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidemark-sync/tidemark/internal/checkup"
+	"github.com/tidemark-sync/tidemark/internal/disk"
 	"github.com/tidemark-sync/tidemark/internal/rule"
+	"github.com/tidemark-sync/tidemark/internal/serve"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
 	"github.com/tidemark-sync/tidemark/internal/wire"
 	"github.com/tidemark-sync/tidemark/internal/wire/transport"
@@ -55,7 +58,7 @@ func TestAgentHearsOfRightsAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	office, err := OpenOffice(context.Background(), OfficeConfig{Dir: w.hub.Dir(), Clock: e.Clock, Rand: e.Rand, NoSync: true})
+	office, err := serve.OpenOffice(context.Background(), serve.OfficeConfig{Dir: w.hub.Dir(), Clock: e.Clock, Rand: e.Rand, NoSync: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,10 +190,10 @@ func TestAgentRefusesWhatItCannotWorkOn(t *testing.T) {
 		t.Fatalf("one file named twice: %v, %v", twice, err)
 	}
 	a := w.agent(e)
-	if err := twice.Start(context.Background()); !errors.Is(err, ErrLocked) {
+	if err := twice.Start(context.Background()); !errors.Is(err, disk.ErrLocked) {
 		t.Fatalf("second agent: %v", err)
 	}
-	if _, err := Once(context.Background(), OnceConfig{Edge: e}); !errors.Is(err, ErrLocked) {
+	if _, err := Once(context.Background(), OnceConfig{Edge: e}); !errors.Is(err, disk.ErrLocked) {
 		t.Fatalf("sync beside an agent: %v", err)
 	}
 	if err := a.Stop(); err != nil {
@@ -301,7 +304,7 @@ func TestSideStatusIsWrittenOverTheOldOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	var s side
-	if err := readJSON(path, &s); err != nil || s.State != "over" {
+	if err := disk.ReadJSON(path, &s); err != nil || s.State != "over" {
 		t.Fatalf("%+v, %v", s, err)
 	}
 }
@@ -327,13 +330,13 @@ func TestTrapS18_AgentTellsOfAGap(t *testing.T) {
 	if err := a.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	if list := CheckFile(context.Background(), e); level(t, list, "drift") != Warn {
+	if list := CheckFile(context.Background(), e); level(t, list, "drift") != checkup.Warn {
 		t.Fatalf("%+v", list)
 	}
 	if v, err := Verify(context.Background(), VerifyConfig{Edge: e, Repair: true}); err != nil || !v.InSync || v.Differs != 1 {
 		t.Fatalf("%+v, %v", v, err)
 	}
-	if list := CheckFile(context.Background(), e); level(t, list, "drift") != Good {
+	if list := CheckFile(context.Background(), e); level(t, list, "drift") != checkup.Good {
 		t.Fatalf("%+v", list)
 	}
 	a = w.agent(e)
@@ -365,7 +368,7 @@ func TestAgentNamesADamagedFile(t *testing.T) {
 		t.Fatal("detached a text")
 	}
 	list := CheckFile(context.Background(), e)
-	if level(t, list, "capture") != Bad {
+	if level(t, list, "capture") != checkup.Bad {
 		t.Fatalf("%+v", list)
 	}
 	a := w.agent(e)

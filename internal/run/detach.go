@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/disk"
 	"github.com/tidemark-sync/tidemark/internal/edge"
 )
 
@@ -29,11 +30,11 @@ func Detach(_ context.Context, e Edge, force bool) (_ *Detached, err error) {
 	if err != nil {
 		return nil, err
 	}
-	lock, err := lockFile(lockPath(e.File))
+	lock, err := disk.Take(lockPath(e.File))
 	if err != nil {
 		return nil, err
 	}
-	defer lock.release()
+	defer lock.Release()
 	eng, err := e.open()
 	if err != nil {
 		return nil, err
@@ -69,7 +70,7 @@ func (d *Detached) rescue(eng *edge.Engine, e Edge) error {
 		}
 		path = fmt.Sprintf("%s-rescue-%d.json", e.File, i)
 	}
-	if err := writeFile(path, append(body, '\n')); err != nil {
+	if err := disk.WriteFile(path, append(body, '\n')); err != nil {
 		return err
 	}
 	d.Rescue, d.Rescued = path, n

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/checkup"
+	"github.com/tidemark-sync/tidemark/internal/disk"
 	"github.com/tidemark-sync/tidemark/internal/wire"
 	"github.com/tidemark-sync/tidemark/internal/wire/transport"
 )
@@ -102,7 +104,7 @@ func TestOnceTellsWhyNot(t *testing.T) {
 		_, err := Once(ctx, OnceConfig{Edge: e, Wait: time.Hour})
 		done <- err
 	}()
-	eventually(t, "at work", func() bool { return held(lockPath(e.File)) })
+	eventually(t, "at work", func() bool { return disk.Held(lockPath(e.File)) })
 	w.up() // it was waiting for that
 	if err := <-done; err != nil {
 		t.Fatalf("waiting for the hub: %v", err)
@@ -225,7 +227,7 @@ func TestCheckFile(t *testing.T) {
 	eventually(t, "online", func() bool { return state(a) == StateOnline })
 	list := CheckFile(context.Background(), e)
 	for _, c := range []string{"file", "integrity", "journal", "enrolled", "agent", "clock", "drift", "hub"} {
-		if level(t, list, c) != Good {
+		if level(t, list, c) != checkup.Good {
 			t.Errorf("%s: %+v", c, list)
 		}
 	}
@@ -236,7 +238,7 @@ func TestCheckFile(t *testing.T) {
 	sh(t, e.File, "UPDATE item SET note='unsafe'; ALTER TABLE item ADD COLUMN extra; DROP TRIGGER "+
 		strings.TrimSpace(sh(t, e.File, "SELECT name FROM sqlite_schema WHERE type='trigger' AND tbl_name='item' AND name LIKE '_tidemark%' LIMIT 1")))
 	list = CheckFile(context.Background(), e)
-	for c, want := range map[string]Level{"agent": Note, "unsafe": Note, "hub": Warn, "drift": Warn} {
+	for c, want := range map[string]checkup.Level{"agent": checkup.Note, "unsafe": checkup.Note, "hub": checkup.Warn, "drift": checkup.Warn} {
 		if level(t, list, c) != want {
 			t.Errorf("%s: want %s in %+v", c, want, list)
 		}
@@ -246,16 +248,16 @@ func TestCheckFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	list = CheckFile(context.Background(), e)
-	if level(t, list, "drift") != Bad || level(t, list, "key") != Bad {
+	if level(t, list, "drift") != checkup.Bad || level(t, list, "key") != checkup.Bad {
 		t.Errorf("%+v", list)
 	}
-	if list := CheckFile(context.Background(), w.edge("none.db")); level(t, list, "file") != Bad || level(t, list, "enrolled") != Note {
+	if list := CheckFile(context.Background(), w.edge("none.db")); level(t, list, "file") != checkup.Bad || level(t, list, "enrolled") != checkup.Note {
 		t.Errorf("%+v", list)
 	}
 	if err := os.WriteFile(filepath.Join(SideDir(e.File), "agent.json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if list := CheckFile(context.Background(), e); level(t, list, "enrolled") != Bad {
+	if list := CheckFile(context.Background(), e); level(t, list, "enrolled") != checkup.Bad {
 		t.Errorf("%+v", list)
 	}
 }
@@ -345,15 +347,12 @@ func TestCheckFileKnowsAStranger(t *testing.T) {
 	if err := writeIdentity(e.File, id); err != nil {
 		t.Fatal(err)
 	}
-	if list := CheckFile(context.Background(), e); level(t, list, "hub") != Bad {
+	if list := CheckFile(context.Background(), e); level(t, list, "hub") != checkup.Bad {
 		t.Fatalf("%+v", list)
 	}
-	var c checkup
-	c.disk(filepath.Join(w.dir, "none", "a.db"))
-	if level(t, c.list, "disk") != Note {
-		t.Fatalf("%+v", c.list)
-	}
-	if got := hostOf("%"); got != "%" {
-		t.Fatal(got)
+	var c exam
+	c.Disk(filepath.Join(w.dir, "none", "a.db"))
+	if level(t, c.Found, "disk") != checkup.Note {
+		t.Fatalf("%+v", c.Found)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/disk"
 	"github.com/tidemark-sync/tidemark/internal/edge"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
 	"github.com/tidemark-sync/tidemark/internal/wire/transport"
@@ -58,11 +59,11 @@ func Join(ctx context.Context, cfg JoinConfig) (*Joined, error) {
 	if err := makeSide(cfg.File); err != nil {
 		return nil, err
 	}
-	lock, err := lockFile(lockPath(cfg.File))
+	lock, err := disk.Take(lockPath(cfg.File))
 	if err != nil {
 		return nil, err
 	}
-	defer lock.release()
+	defer lock.Release()
 	// A file that cannot take Tidemark must not cost the token.
 	fresh, err := cfg.preflight()
 	if err != nil {

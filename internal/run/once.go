@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/disk"
 	"github.com/tidemark-sync/tidemark/internal/edge"
 	"github.com/tidemark-sync/tidemark/internal/wire/transport"
 )
@@ -63,11 +64,11 @@ func (e Edge) visit(ctx context.Context, wait time.Duration, cfg edge.SessionCon
 	if err != nil {
 		return err
 	}
-	lock, err := lockFile(lockPath(e.File))
+	lock, err := disk.Take(lockPath(e.File))
 	if err != nil {
 		return err
 	}
-	defer lock.release()
+	defer lock.Release()
 	return e.talk(ctx, id, wait, cfg, prepare, finish)
 }
 

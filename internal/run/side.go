@@ -1,7 +1,6 @@
 package run
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/disk"
 )
 
 // SideDir is the directory beside an edge's file that holds what must not be in
@@ -32,7 +32,7 @@ var ErrNotJoined = errors.New("the file is not enrolled with a hub")
 // ReadIdentity reads the identity beside a file, or ErrNotJoined.
 func ReadIdentity(file string) (*Identity, error) {
 	var id Identity
-	err := readJSON(filepath.Join(SideDir(file), "agent.json"), &id)
+	err := disk.ReadJSON(filepath.Join(SideDir(file), "agent.json"), &id)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", file, ErrNotJoined)
 	}
@@ -43,7 +43,7 @@ func ReadIdentity(file string) (*Identity, error) {
 }
 
 func writeIdentity(file string, id *Identity) error {
-	return writeJSON(filepath.Join(SideDir(file), "agent.json"), id)
+	return disk.WriteJSON(filepath.Join(SideDir(file), "agent.json"), id)
 }
 
 // keyPath is where the device's private key is.
@@ -57,48 +57,6 @@ func makeSide(file string) error {
 	}
 	if err := os.Chmod(dir, 0o700); err != nil {
 		return fmt.Errorf("close %s to others: %w", dir, err)
-	}
-	return nil
-}
-
-func readJSON(path string, v any) error {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
-	}
-	if err := json.Unmarshal(b, v); err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
-	}
-	return nil
-}
-
-// writeJSON replaces a small file at once: readers see the old or the new one.
-func writeJSON(path string, v any) error {
-	b, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return writeFile(path, append(b, '\n'))
-}
-
-func writeFile(path string, b []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	defer func() { _ = os.Remove(tmp.Name()) }() // gone already once renamed
-	_, err = tmp.Write(b)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if e := tmp.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/disk"
 )
 
 // EdgeStatus is how one file stands. Its JSON is part of the interface.
@@ -72,11 +73,11 @@ func FileStatus(_ context.Context, e Edge) (_ *EdgeStatus, err error) {
 // whether it is still true.
 func agentStatus(file string) (AgentStatus, error) {
 	var s side
-	err := readJSON(filepath.Join(SideDir(file), "status.json"), &s)
+	err := disk.ReadJSON(filepath.Join(SideDir(file), "status.json"), &s)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return AgentStatus{}, err
 	}
-	if !held(lockPath(file)) {
+	if !disk.Held(lockPath(file)) {
 		return AgentStatus{State: StateStopped}, nil
 	}
 	return AgentStatus{Running: true, State: s.State, Since: s.Since, Error: s.Error, Hint: s.Hint, Next: s.Next, PID: s.PID}, nil

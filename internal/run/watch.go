@@ -8,7 +8,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
-	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/disk"
 )
 
 // DefaultPoll is how often a file is asked for changes when the file system
@@ -36,8 +36,8 @@ func (w *watch) run(ctx context.Context) {
 	}
 	tick := time.NewTicker(w.poll)
 	defer tick.Stop()
-	v := versions{path: w.path}
-	defer v.close()
+	v := disk.Versions{Path: w.path}
+	defer v.Close()
 	base := filepath.Base(w.path)
 	for {
 		select {
@@ -52,7 +52,7 @@ func (w *watch) run(ctx context.Context) {
 				w.wake()
 			}
 		case <-tick.C:
-			if v.changed() {
+			if v.Changed() {
 				w.wake()
 			}
 		}
@@ -64,36 +64,4 @@ func (w *watch) run(ctx context.Context) {
 func ours(name, base string) bool {
 	rest, ok := strings.CutPrefix(name, base)
 	return ok && (rest == "" || rest == "-wal" || rest == "-journal")
-}
-
-// versions asks PRAGMA data_version, which moves when another connection commits.
-type versions struct {
-	path string
-	conn *sqlite.Conn
-	last int64
-}
-
-func (v *versions) changed() bool {
-	if v.conn == nil {
-		c, err := sqlite.Open(v.path, sqlite.Options{ReadOnly: true, MustExist: true, Busy: -1})
-		if err != nil {
-			return false
-		}
-		v.conn, v.last = c, -1
-	}
-	n, ok, err := sqlite.One(v.conn, "PRAGMA data_version")
-	if err != nil || !ok {
-		v.close() // replaced or unreadable: start over at the next tick
-		return false
-	}
-	moved := n.Int() != v.last
-	v.last = n.Int()
-	return moved
-}
-
-func (v *versions) close() {
-	if v.conn != nil {
-		_ = v.conn.Close()
-		v.conn = nil
-	}
 }

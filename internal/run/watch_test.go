@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
-
-	"github.com/tidemark-sync/tidemark/internal/sqlite"
 )
 
 func waitFor(t *testing.T, c <-chan struct{}, what string) {
@@ -61,36 +59,6 @@ func TestWatchSeesOtherPrograms(t *testing.T) {
 			stop()
 			<-done
 		})
-	}
-}
-
-// data_version alone tells, where the file system gives no notices.
-func TestDataVersionMovesForOthersOnly(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "app.db")
-	v := versions{path: path}
-	defer v.close()
-	if v.changed() {
-		t.Fatal("a missing file changed")
-	}
-	c, err := sqlite.Open(path, sqlite.Options{WAL: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Close() }()
-	if err := sqlite.Script(c, "CREATE TABLE t(a)"); err != nil {
-		t.Fatal(err)
-	}
-	if !v.changed() {
-		t.Fatal("a new file is a change")
-	}
-	if v.changed() {
-		t.Fatal("changed without a write")
-	}
-	if err := sqlite.Exec(c, "INSERT INTO t VALUES(1)"); err != nil {
-		t.Fatal(err)
-	}
-	if !v.changed() {
-		t.Fatal("did not see another connection's commit")
 	}
 }
 

@@ -6,13 +6,17 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tidemark-sync/tidemark/internal/checkup"
 	"github.com/tidemark-sync/tidemark/internal/clock"
 	"github.com/tidemark-sync/tidemark/internal/rule"
+	"github.com/tidemark-sync/tidemark/internal/serve"
 	"github.com/tidemark-sync/tidemark/internal/wire/transport"
 )
 
@@ -20,7 +24,7 @@ import (
 type world struct {
 	t    *testing.T
 	dir  string
-	hub  *Hub
+	hub  *serve.Hub
 	addr string // where the hub listens, from its first start on
 }
 
@@ -49,18 +53,18 @@ func (w *world) yaml(text string) {
 
 func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
 
-func (w *world) config() HubConfig {
-	return HubConfig{Dir: HubDir(w.path("hub")), Listen: w.addr, Clock: clock.System{}, Rand: rand.Reader, NoSync: true}
+func (w *world) config() serve.HubConfig {
+	return serve.HubConfig{Dir: serve.HubDir(w.path("hub")), Listen: w.addr, Clock: clock.System{}, Rand: rand.Reader, NoSync: true}
 }
 
 // up starts the hub, which is created at the first time.
-func (w *world) up() *Hub {
+func (w *world) up() *serve.Hub {
 	w.t.Helper()
 	cfg := w.config()
-	if cfg.Dir.exists() != nil {
+	if !exists(cfg.Dir.DB()) {
 		cfg.ConfigFile, cfg.Import = w.path("tidemark.yaml"), w.path("app.db")
 	}
-	h, err := NewHub(cfg)
+	h, err := serve.NewHub(cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -168,3 +172,26 @@ func reads(t *testing.T, file, sql, want string) {
 }
 
 func state(a *Agent) string { return a.Status()[0].State }
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func sh(t *testing.T, file, sql string) string {
+	t.Helper()
+	out, err := exec.Command("sqlite3", "-cmd", ".timeout 5000", file, sql).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v: %s", sql, err, out)
+	}
+	return string(out)
+}
+
+func level(t *testing.T, list []checkup.Finding, check string) checkup.Level {
+	t.Helper()
+	i := slices.IndexFunc(list, func(f checkup.Finding) bool { return f.Check == check })
+	if i < 0 {
+		t.Fatalf("no finding %q in %+v", check, list)
+	}
+	return list[i].Level
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -53,7 +54,8 @@ func (r *frameReader) message(f *pb.Frame) Message {
 	case *pb.Frame_Welcome:
 		return r.welcome(body.Welcome)
 	case *pb.Frame_Push:
-		return &Push{Body: body.Push.GetBody()}
+		p := body.Push
+		return &Push{Body: p.GetBody(), More: p.GetMore(), Stub: r.stub(p.GetStub())}
 	case *pb.Frame_PushResult:
 		p := body.PushResult
 		return &PushResult{Durable: p.GetDurable(), Results: r.results(p.GetResults()), Fork: p.GetFork()}
@@ -71,6 +73,13 @@ func (r *frameReader) message(f *pb.Frame) Message {
 	case *pb.Frame_Chunk:
 		p := body.Chunk
 		return &Chunk{At: cursorIn(p.GetAt()), Body: p.GetBody(), Table: p.GetTable(), After: r.key(p.GetAfter()), Done: p.GetDone(), Total: p.GetTotal()}
+	case *pb.Frame_Snapshot:
+		p := body.Snapshot
+		return &Snapshot{ID: r.hash(p.GetId()), Offset: p.GetOffset(), Scopes: r.hash(p.GetScopes()), Window: p.GetWindow()}
+	case *pb.Frame_SnapshotPart:
+		p := body.SnapshotPart
+		return &SnapshotPart{ID: r.hash(p.GetId()), At: cursorIn(p.GetAt()), Packed: p.GetPacked(), Size: p.GetSize(), Offset: p.GetOffset(),
+			Body: p.GetBody(), Done: p.GetDone(), Wait: p.GetWait(), Reason: p.GetReason()}
 	case *pb.Frame_Verify:
 		return r.verify(body.Verify)
 	case *pb.Frame_Digests:
@@ -105,6 +114,9 @@ func (r *frameReader) welcome(p *pb.Welcome) *Welcome {
 		Grants: r.grants(p.GetGrants()), Scopes: r.hash(p.GetScopes()), MaxFrame: p.GetMaxFrame(), MaxTx: p.GetMaxTx(),
 		Progress: p.GetProgress(), Sum: r.hash(p.GetSum()),
 	}
+	if u := p.GetUnpack(); u != nil {
+		m.Unpack = change.Limits{Encoded: r.size(u.GetEncoded()), Decoded: r.size(u.GetDecoded()), Rows: r.size(u.GetRows())}
+	}
 	if s := p.GetSetup(); s != nil {
 		m.Setup = &Setup{DDL: s.GetDdl(), Hash: r.hash(s.GetHash())}
 		if err := json.Unmarshal(s.GetSchema(), &m.Setup.Schema); err != nil {
@@ -116,6 +128,16 @@ func (r *frameReader) welcome(p *pb.Welcome) *Welcome {
 	}
 	return m
 }
+
+func (r *frameReader) stub(p *pb.Stub) *Stub {
+	if p == nil {
+		return nil
+	}
+	return &Stub{Sum: r.hash(p.GetSum()), Content: r.hash(p.GetContent()), Ops: p.GetOps(), Bytes: p.GetBytes()}
+}
+
+// size is a limit as this machine counts; one beyond that is none.
+func (r *frameReader) size(n uint64) int { return int(min(n, math.MaxInt)) }
 
 func (r *frameReader) fetch(p *pb.Fetch) *Fetch {
 	m := &Fetch{Table: p.GetTable(), After: r.key(p.GetAfter()), Window: p.GetWindow()}
@@ -174,7 +196,7 @@ func (r *frameReader) results(list []*pb.TxResult) []TxResult {
 		if p.GetStatus() > 255 {
 			r.fail("transaction status %d", p.GetStatus())
 		}
-		out[i] = TxResult{Seq: p.GetSeq(), Status: uint8(p.GetStatus()), Reason: p.GetReason(), Receipts: int(p.GetReceipts())}
+		out[i] = TxResult{Seq: p.GetSeq(), Status: uint8(p.GetStatus()), Reason: p.GetReason(), Receipts: int(p.GetReceipts()), Waits: p.GetWaits()}
 	}
 	return out
 }

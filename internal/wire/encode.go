@@ -38,7 +38,7 @@ func ToFrame(m Message) (*pb.Frame, error) {
 		}
 		return &pb.Frame{Body: &pb.Frame_Welcome{Welcome: w}}, nil
 	case *Push:
-		return &pb.Frame{Body: &pb.Frame_Push{Push: &pb.Push{Body: m.Body}}}, nil
+		return &pb.Frame{Body: &pb.Frame_Push{Push: &pb.Push{Body: m.Body, More: m.More, Stub: stubOut(m.Stub)}}}, nil
 	case *PushResult:
 		return &pb.Frame{Body: &pb.Frame_PushResult{PushResult: &pb.PushResult{
 			Durable: m.Durable, Results: resultsOut(m.Results), Fork: m.Fork}}}, nil
@@ -56,6 +56,13 @@ func ToFrame(m Message) (*pb.Frame, error) {
 	case *Chunk:
 		return &pb.Frame{Body: &pb.Frame_Chunk{Chunk: &pb.Chunk{
 			At: cursorOut(m.At), Body: m.Body, Table: m.Table, After: change.AppendKey(nil, m.After), Done: m.Done, Total: m.Total}}}, nil
+	case *Snapshot:
+		return &pb.Frame{Body: &pb.Frame_Snapshot{Snapshot: &pb.Snapshot{
+			Id: hashOut(m.ID), Offset: m.Offset, Scopes: hashOut(m.Scopes), Window: m.Window}}}, nil
+	case *SnapshotPart:
+		return &pb.Frame{Body: &pb.Frame_SnapshotPart{SnapshotPart: &pb.SnapshotPart{
+			Id: hashOut(m.ID), At: cursorOut(m.At), Packed: m.Packed, Size: m.Size, Offset: m.Offset,
+			Body: m.Body, Done: m.Done, Wait: m.Wait, Reason: human(m.Reason)}}}, nil
 	case *Verify:
 		return &pb.Frame{Body: &pb.Frame_Verify{Verify: verifyOut(m)}}, nil
 	case *Digests:
@@ -94,6 +101,9 @@ func welcomeOut(m *Welcome) (*pb.Welcome, error) {
 		Grants: grantsOut(m.Grants), Scopes: hashOut(m.Scopes), MaxFrame: m.MaxFrame, MaxTx: m.MaxTx,
 		Progress: m.Progress, Sum: hashOut(m.Sum),
 	}
+	if u := m.Unpack; u != (change.Limits{}) {
+		out.Unpack = &pb.Unpack{Encoded: uint64(u.Encoded), Decoded: uint64(u.Decoded), Rows: uint64(u.Rows)}
+	}
 	if m.Setup == nil {
 		return out, nil
 	}
@@ -107,6 +117,13 @@ func welcomeOut(m *Welcome) (*pb.Welcome, error) {
 	}
 	out.Setup = &pb.Setup{Schema: schema, Ddl: m.Setup.DDL, Rules: rules, Hash: hashOut(m.Setup.Hash)}
 	return out, nil
+}
+
+func stubOut(m *Stub) *pb.Stub {
+	if m == nil {
+		return nil
+	}
+	return &pb.Stub{Sum: hashOut(m.Sum), Content: hashOut(m.Content), Ops: m.Ops, Bytes: m.Bytes}
 }
 
 func fetchOut(m *Fetch) *pb.Fetch {
@@ -165,6 +182,7 @@ func resultsOut(list []TxResult) []*pb.TxResult {
 	for i, r := range list {
 		p := &rows[i]
 		p.Seq, p.Status, p.Reason, p.Receipts = r.Seq, uint32(r.Status), human(r.Reason), uint32(r.Receipts)
+		p.Waits = r.Waits
 		out[i] = p
 	}
 	return out

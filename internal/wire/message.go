@@ -55,6 +55,9 @@ type Welcome struct {
 	MaxTx    uint32       // bytes the hub accepts in one transaction
 	Progress uint64       // last Seq of this incarnation the hub has
 	Sum      change.Hash  // chain hash at Progress; zero when none
+	// Unpack is the most that one push may hold, all its parts together. Zero from a
+	// hub that knows no parts: a push must fit in one frame there.
+	Unpack change.Limits
 }
 
 // Setup is what an edge must know to serve a file.
@@ -65,9 +68,22 @@ type Setup struct {
 	Hash   change.Hash // names this Setup
 }
 
-// Push hands in transactions in chain order: edge → hub.
+// Push hands in transactions in chain order: edge → hub. A body larger than a frame
+// travels in parts, one Push each, answered after the last. A session that ends
+// between parts leaves nothing behind: the next one sends the whole again.
 type Push struct {
-	Body []byte // sealed batch of transactions (change.SealTransactions)
+	Body []byte // sealed batch of transactions (change.SealTransactions), or a part of one
+	More bool   // the next Push goes on with the body
+	Stub *Stub  // with the last part
+}
+
+// A Stub says that the body holds one transaction without its values, or even
+// without operations: whole, it is larger than Welcome.Unpack. The hub parks it, so
+// that the chain goes on, and takes the whole in its place when it comes after all.
+type Stub struct {
+	Sum, Content change.Hash // of the whole transaction
+	Ops          uint64
+	Bytes        uint64 // as it would be sent
 }
 
 // PushResult answers Push: hub → edge. Durable means: stop resending.
@@ -83,6 +99,10 @@ type TxResult struct {
 	Status   uint8 // hub.Status
 	Reason   string
 	Receipts int // how many conflict receipts it produced
+	// Waits names the operations of a quarantined transaction that are not in the
+	// tables, by their places in it. The effects of the others are, as the hub's own.
+	// Nil means that all wait. Only the outcomes of a Delta have it.
+	Waits []uint32
 }
 
 // Pull asks for everything after a cursor: edge → hub.
@@ -133,6 +153,30 @@ type Chunk struct {
 	Total map[string]int64 // estimated rows per table; with the first chunk only
 }
 
+// Snapshot asks for a prepared database file of every row the device may read,
+// for a file that does not exist yet: edge → hub. Whoever has rows fetches rows.
+type Snapshot struct {
+	ID     change.Hash // of the file begun earlier; zero: none yet
+	Offset uint64      // bytes of it that are here
+	Scopes change.Hash // the readable scopes, as Welcome named them
+	Window uint32      // how many parts may be sent before the next Snapshot; ≥ 1
+}
+
+// SnapshotPart answers Snapshot: hub → edge. Without an ID there is no file: it
+// is being prepared when Wait is set, and the edge asks again; otherwise the edge
+// fetches rows.
+type SnapshotPart struct {
+	ID     change.Hash   // SHA-256 of the whole file as sent; another one than asked for starts anew
+	At     change.Cursor // the file's snapshot
+	Packed uint64        // bytes of the file as sent: a zstd stream with checksum
+	Size   uint64        // bytes of the file unpacked
+	Offset uint64        // where Body belongs
+	Body   []byte
+	Done   bool   // Body ends the file
+	Wait   bool   // it is being prepared
+	Reason string // why there is none, for people
+}
+
 // Verify asks for digests, or rows of buckets, at one cursor: edge → hub. The hub
 // answers with the Delta from Cursor, then with a Digests of the same snapshot.
 type Verify struct {
@@ -171,17 +215,19 @@ type Fault struct {
 
 func (f *Fault) Error() string { return f.Code + ": " + f.Message }
 
-func (*Hello) message()      {}
-func (*Welcome) message()    {}
-func (*Push) message()       {}
-func (*PushResult) message() {}
-func (*Pull) message()       {}
-func (*Delta) message()      {}
-func (*Rebase) message()     {}
-func (*Fetch) message()      {}
-func (*Chunk) message()      {}
-func (*Verify) message()     {}
-func (*Digests) message()    {}
-func (*Ping) message()       {}
-func (*Pong) message()       {}
-func (*Fault) message()      {}
+func (*Hello) message()        {}
+func (*Welcome) message()      {}
+func (*Push) message()         {}
+func (*PushResult) message()   {}
+func (*Pull) message()         {}
+func (*Delta) message()        {}
+func (*Rebase) message()       {}
+func (*Fetch) message()        {}
+func (*Chunk) message()        {}
+func (*Snapshot) message()     {}
+func (*SnapshotPart) message() {}
+func (*Verify) message()       {}
+func (*Digests) message()      {}
+func (*Ping) message()         {}
+func (*Pong) message()         {}
+func (*Fault) message()        {}

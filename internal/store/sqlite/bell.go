@@ -101,7 +101,7 @@ func (b *bell) watch() error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }() // nothing of its own to lose
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	last := int64(-1)

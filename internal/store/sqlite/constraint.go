@@ -16,7 +16,7 @@ func constraint(table string, err error) error {
 	if err == nil || errors.Is(err, hub.ErrNotFound) || errors.As(err, &known) {
 		return err
 	}
-	kind := ""
+	var kind string
 	switch sqlite.ErrCode(err) {
 	case sqlite.ResultConstraintUnique, sqlite.ResultConstraintPrimaryKey, sqlite.ResultConstraintRowID:
 		kind = "unique"

@@ -40,7 +40,7 @@ func Import(src, dst string, progress func(done, total int64)) error {
 		if err != nil {
 			return err
 		}
-		defer from.Close()
+		defer func() { _ = from.Close() }() // nothing of its own to lose
 		to, err := sq.Open(tmp, sq.Options{})
 		if err != nil {
 			return err
@@ -63,7 +63,7 @@ func copyPages(from, to *sq.Conn, progress func(done, total int64)) error {
 	if err != nil {
 		return err
 	}
-	defer b.Close()
+	defer func() { _ = b.Close() }() // nothing of its own to lose
 	for more, tries := true, 0; more; {
 		more, err = b.Step(1024)
 		if err != nil {

@@ -47,7 +47,7 @@ func (v *view) ddl() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer scratch.Close()
+	defer func() { _ = scratch.Close() }() // nothing of its own to lose
 	d := &recipe{c: scratch, all: list}
 	for _, t := range v.p.tables {
 		if err := d.must("table", t.def.Name); err != nil {

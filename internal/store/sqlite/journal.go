@@ -2,6 +2,7 @@ package sqlitestore
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
@@ -185,7 +186,9 @@ func (v *view) Payload(id change.TxID) (*change.Transaction, error) {
 	if idx < 0 {
 		return nil, fmt.Errorf("transaction %s: %w", id, hub.ErrNotFound)
 	}
-	txs, err := change.OpenTransactions([]byte(body.Str()), change.Limits{})
+	// Our own writing: whoever let it in bounded it, and several may be in one batch.
+	all := change.Limits{Encoded: math.MaxInt, Decoded: math.MaxInt, Rows: math.MaxInt}
+	txs, err := change.OpenTransactions([]byte(body.Str()), all)
 	if err != nil {
 		return nil, fmt.Errorf("read transaction %s: %w", id, err)
 	}

@@ -61,7 +61,7 @@ func (v *view) scan(t *table, after change.Key, scopes []rule.ScopeID, row func(
 	}
 	q += " ORDER BY " + sqlite.QuoteAll("t.", t.keyNames)
 	err := sqlite.Query(v.c, q, row, args...)
-	if err == errEnough {
+	if errors.Is(err, errEnough) {
 		return nil
 	}
 	return err

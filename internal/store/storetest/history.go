@@ -77,12 +77,12 @@ func trapD7(t *testing.T, open Open) {
 	b.receive(edgeA, 1, hub.Applied)
 	b.receive(edgeA, 2, hub.Quarantined)
 	b.receive(edgeA, 3, hub.Applied)
-	floor, err := b.s.Prune(context.Background(), clock.System{}.Now().Add(time.Hour))
-	if err != nil {
+	if _, err := b.s.Prune(context.Background(), clock.System{}.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	// A second one finds the entries that came before the first.
-	if floor, err = b.s.Prune(context.Background(), clock.System{}.Now().Add(time.Hour)); err != nil {
+	floor, err := b.s.Prune(context.Background(), clock.System{}.Now().Add(time.Hour))
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := b.check(c0); !errors.Is(err, hub.ErrBelowFloor) {

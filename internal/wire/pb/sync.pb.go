@@ -159,6 +159,8 @@ type Frame struct {
 	//	*Frame_Ping
 	//	*Frame_Pong
 	//	*Frame_Fault
+	//	*Frame_Snapshot
+	//	*Frame_SnapshotPart
 	Body          isFrame_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -327,6 +329,24 @@ func (x *Frame) GetFault() *Fault {
 	return nil
 }
 
+func (x *Frame) GetSnapshot() *Snapshot {
+	if x != nil {
+		if x, ok := x.Body.(*Frame_Snapshot); ok {
+			return x.Snapshot
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetSnapshotPart() *SnapshotPart {
+	if x != nil {
+		if x, ok := x.Body.(*Frame_SnapshotPart); ok {
+			return x.SnapshotPart
+		}
+	}
+	return nil
+}
+
 type isFrame_Body interface {
 	isFrame_Body()
 }
@@ -387,6 +407,14 @@ type Frame_Fault struct {
 	Fault *Fault `protobuf:"bytes,14,opt,name=fault,proto3,oneof"`
 }
 
+type Frame_Snapshot struct {
+	Snapshot *Snapshot `protobuf:"bytes,15,opt,name=snapshot,proto3,oneof"`
+}
+
+type Frame_SnapshotPart struct {
+	SnapshotPart *SnapshotPart `protobuf:"bytes,16,opt,name=snapshot_part,json=snapshotPart,proto3,oneof"`
+}
+
 func (*Frame_Hello) isFrame_Body() {}
 
 func (*Frame_Welcome) isFrame_Body() {}
@@ -414,6 +442,10 @@ func (*Frame_Ping) isFrame_Body() {}
 func (*Frame_Pong) isFrame_Body() {}
 
 func (*Frame_Fault) isFrame_Body() {}
+
+func (*Frame_Snapshot) isFrame_Body() {}
+
+func (*Frame_SnapshotPart) isFrame_Body() {}
 
 type Cursor struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -776,6 +808,7 @@ type Welcome struct {
 	MaxTx         uint32                 `protobuf:"varint,9,opt,name=max_tx,json=maxTx,proto3" json:"max_tx,omitempty"`
 	Progress      uint64                 `protobuf:"varint,10,opt,name=progress,proto3" json:"progress,omitempty"`
 	Sum           []byte                 `protobuf:"bytes,11,opt,name=sum,proto3" json:"sum,omitempty"`
+	Unpack        *Unpack                `protobuf:"bytes,12,opt,name=unpack,proto3" json:"unpack,omitempty"` // none from a hub that takes a push in one frame only
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -887,16 +920,87 @@ func (x *Welcome) GetSum() []byte {
 	return nil
 }
 
+func (x *Welcome) GetUnpack() *Unpack {
+	if x != nil {
+		return x.Unpack
+	}
+	return nil
+}
+
+// Unpack is the most that one push may hold, all its parts together.
+type Unpack struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Encoded       uint64                 `protobuf:"varint,1,opt,name=encoded,proto3" json:"encoded,omitempty"` // bytes as sent
+	Decoded       uint64                 `protobuf:"varint,2,opt,name=decoded,proto3" json:"decoded,omitempty"` // bytes after decompression, plus 32 for each cell
+	Rows          uint64                 `protobuf:"varint,3,opt,name=rows,proto3" json:"rows,omitempty"`       // operations
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Unpack) Reset() {
+	*x = Unpack{}
+	mi := &file_tidemark_v1_sync_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Unpack) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Unpack) ProtoMessage() {}
+
+func (x *Unpack) ProtoReflect() protoreflect.Message {
+	mi := &file_tidemark_v1_sync_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Unpack.ProtoReflect.Descriptor instead.
+func (*Unpack) Descriptor() ([]byte, []int) {
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Unpack) GetEncoded() uint64 {
+	if x != nil {
+		return x.Encoded
+	}
+	return 0
+}
+
+func (x *Unpack) GetDecoded() uint64 {
+	if x != nil {
+		return x.Decoded
+	}
+	return 0
+}
+
+func (x *Unpack) GetRows() uint64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+// Push may come in parts: the body goes on in the next Push while more is set.
 type Push struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Body          []byte                 `protobuf:"bytes,1,opt,name=body,proto3" json:"body,omitempty"`
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	Stub          *Stub                  `protobuf:"bytes,3,opt,name=stub,proto3" json:"stub,omitempty"` // with the last part
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Push) Reset() {
 	*x = Push{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[9]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +1012,7 @@ func (x *Push) String() string {
 func (*Push) ProtoMessage() {}
 
 func (x *Push) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[9]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +1025,7 @@ func (x *Push) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Push.ProtoReflect.Descriptor instead.
 func (*Push) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{9}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Push) GetBody() []byte {
@@ -931,19 +1035,104 @@ func (x *Push) GetBody() []byte {
 	return nil
 }
 
+func (x *Push) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+func (x *Push) GetStub() *Stub {
+	if x != nil {
+		return x.Stub
+	}
+	return nil
+}
+
+// Stub says that the body holds one transaction without its values: whole, it is
+// larger than the hub unpacks.
+type Stub struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sum           []byte                 `protobuf:"bytes,1,opt,name=sum,proto3" json:"sum,omitempty"`         // of the whole transaction
+	Content       []byte                 `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"` // of the whole transaction
+	Ops           uint64                 `protobuf:"varint,3,opt,name=ops,proto3" json:"ops,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"` // as it would be sent
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Stub) Reset() {
+	*x = Stub{}
+	mi := &file_tidemark_v1_sync_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Stub) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Stub) ProtoMessage() {}
+
+func (x *Stub) ProtoReflect() protoreflect.Message {
+	mi := &file_tidemark_v1_sync_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Stub.ProtoReflect.Descriptor instead.
+func (*Stub) Descriptor() ([]byte, []int) {
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Stub) GetSum() []byte {
+	if x != nil {
+		return x.Sum
+	}
+	return nil
+}
+
+func (x *Stub) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *Stub) GetOps() uint64 {
+	if x != nil {
+		return x.Ops
+	}
+	return 0
+}
+
+func (x *Stub) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 type TxResult struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
 	Status        uint32                 `protobuf:"varint,2,opt,name=status,proto3" json:"status,omitempty"`
 	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	Receipts      uint32                 `protobuf:"varint,4,opt,name=receipts,proto3" json:"receipts,omitempty"`
+	Waits         []uint32               `protobuf:"varint,5,rep,packed,name=waits,proto3" json:"waits,omitempty"` // of a quarantined one that was split: places of the operations that wait; none: all
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TxResult) Reset() {
 	*x = TxResult{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[10]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -955,7 +1144,7 @@ func (x *TxResult) String() string {
 func (*TxResult) ProtoMessage() {}
 
 func (x *TxResult) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[10]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -968,7 +1157,7 @@ func (x *TxResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TxResult.ProtoReflect.Descriptor instead.
 func (*TxResult) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{10}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TxResult) GetSeq() uint64 {
@@ -999,6 +1188,13 @@ func (x *TxResult) GetReceipts() uint32 {
 	return 0
 }
 
+func (x *TxResult) GetWaits() []uint32 {
+	if x != nil {
+		return x.Waits
+	}
+	return nil
+}
+
 type PushResult struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Durable       uint64                 `protobuf:"varint,1,opt,name=durable,proto3" json:"durable,omitempty"`
@@ -1010,7 +1206,7 @@ type PushResult struct {
 
 func (x *PushResult) Reset() {
 	*x = PushResult{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[11]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1022,7 +1218,7 @@ func (x *PushResult) String() string {
 func (*PushResult) ProtoMessage() {}
 
 func (x *PushResult) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[11]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1035,7 +1231,7 @@ func (x *PushResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushResult.ProtoReflect.Descriptor instead.
 func (*PushResult) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{11}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PushResult) GetDurable() uint64 {
@@ -1072,7 +1268,7 @@ type Pull struct {
 
 func (x *Pull) Reset() {
 	*x = Pull{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[12]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1280,7 @@ func (x *Pull) String() string {
 func (*Pull) ProtoMessage() {}
 
 func (x *Pull) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[12]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1293,7 @@ func (x *Pull) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pull.ProtoReflect.Descriptor instead.
 func (*Pull) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{12}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Pull) GetCursor() *Cursor {
@@ -1148,7 +1344,7 @@ type Delta struct {
 
 func (x *Delta) Reset() {
 	*x = Delta{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[13]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1160,7 +1356,7 @@ func (x *Delta) String() string {
 func (*Delta) ProtoMessage() {}
 
 func (x *Delta) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[13]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1173,7 +1369,7 @@ func (x *Delta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delta.ProtoReflect.Descriptor instead.
 func (*Delta) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{13}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Delta) GetBody() []byte {
@@ -1223,7 +1419,7 @@ type Rebase struct {
 
 func (x *Rebase) Reset() {
 	*x = Rebase{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[14]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1235,7 +1431,7 @@ func (x *Rebase) String() string {
 func (*Rebase) ProtoMessage() {}
 
 func (x *Rebase) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[14]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1248,7 +1444,7 @@ func (x *Rebase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rebase.ProtoReflect.Descriptor instead.
 func (*Rebase) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{14}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Rebase) GetFull() bool {
@@ -1291,7 +1487,7 @@ type Fetch struct {
 
 func (x *Fetch) Reset() {
 	*x = Fetch{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[15]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1303,7 +1499,7 @@ func (x *Fetch) String() string {
 func (*Fetch) ProtoMessage() {}
 
 func (x *Fetch) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[15]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1316,7 +1512,7 @@ func (x *Fetch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fetch.ProtoReflect.Descriptor instead.
 func (*Fetch) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{15}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Fetch) GetScopes() []string {
@@ -1361,7 +1557,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[16]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1373,7 +1569,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[16]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1386,7 +1582,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{16}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Chunk) GetAt() *Cursor {
@@ -1431,6 +1627,186 @@ func (x *Chunk) GetTotal() map[string]int64 {
 	return nil
 }
 
+// Snapshot asks for a prepared SQLite file, and again for its next parts. A hub
+// that does not know it ends the session; the edge then fetches rows.
+type Snapshot struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Offset        uint64                 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	Scopes        []byte                 `protobuf:"bytes,3,opt,name=scopes,proto3" json:"scopes,omitempty"`
+	Window        uint32                 `protobuf:"varint,4,opt,name=window,proto3" json:"window,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Snapshot) Reset() {
+	*x = Snapshot{}
+	mi := &file_tidemark_v1_sync_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Snapshot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Snapshot) ProtoMessage() {}
+
+func (x *Snapshot) ProtoReflect() protoreflect.Message {
+	mi := &file_tidemark_v1_sync_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
+func (*Snapshot) Descriptor() ([]byte, []int) {
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Snapshot) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Snapshot) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *Snapshot) GetScopes() []byte {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *Snapshot) GetWindow() uint32 {
+	if x != nil {
+		return x.Window
+	}
+	return 0
+}
+
+// SnapshotPart carries bytes of a zstd stream with content checksum, whose
+// SHA-256 is id and which unpacks to size bytes.
+type SnapshotPart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	At            *Cursor                `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	Packed        uint64                 `protobuf:"varint,3,opt,name=packed,proto3" json:"packed,omitempty"`
+	Size          uint64                 `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`
+	Offset        uint64                 `protobuf:"varint,5,opt,name=offset,proto3" json:"offset,omitempty"`
+	Body          []byte                 `protobuf:"bytes,6,opt,name=body,proto3" json:"body,omitempty"`
+	Done          bool                   `protobuf:"varint,7,opt,name=done,proto3" json:"done,omitempty"`
+	Wait          bool                   `protobuf:"varint,8,opt,name=wait,proto3" json:"wait,omitempty"`
+	Reason        string                 `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotPart) Reset() {
+	*x = SnapshotPart{}
+	mi := &file_tidemark_v1_sync_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotPart) ProtoMessage() {}
+
+func (x *SnapshotPart) ProtoReflect() protoreflect.Message {
+	mi := &file_tidemark_v1_sync_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotPart.ProtoReflect.Descriptor instead.
+func (*SnapshotPart) Descriptor() ([]byte, []int) {
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *SnapshotPart) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *SnapshotPart) GetAt() *Cursor {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *SnapshotPart) GetPacked() uint64 {
+	if x != nil {
+		return x.Packed
+	}
+	return 0
+}
+
+func (x *SnapshotPart) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *SnapshotPart) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *SnapshotPart) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *SnapshotPart) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+func (x *SnapshotPart) GetWait() bool {
+	if x != nil {
+		return x.Wait
+	}
+	return false
+}
+
+func (x *SnapshotPart) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type Verify struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Cursor        *Cursor                `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"`
@@ -1444,7 +1820,7 @@ type Verify struct {
 
 func (x *Verify) Reset() {
 	*x = Verify{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[17]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1456,7 +1832,7 @@ func (x *Verify) String() string {
 func (*Verify) ProtoMessage() {}
 
 func (x *Verify) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[17]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1469,7 +1845,7 @@ func (x *Verify) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verify.ProtoReflect.Descriptor instead.
 func (*Verify) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{17}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Verify) GetCursor() *Cursor {
@@ -1518,7 +1894,7 @@ type Digest struct {
 
 func (x *Digest) Reset() {
 	*x = Digest{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[18]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1530,7 +1906,7 @@ func (x *Digest) String() string {
 func (*Digest) ProtoMessage() {}
 
 func (x *Digest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[18]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1543,7 +1919,7 @@ func (x *Digest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Digest.ProtoReflect.Descriptor instead.
 func (*Digest) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{18}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Digest) GetTable() string {
@@ -1578,7 +1954,7 @@ type Digests struct {
 
 func (x *Digests) Reset() {
 	*x = Digests{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[19]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1590,7 +1966,7 @@ func (x *Digests) String() string {
 func (*Digests) ProtoMessage() {}
 
 func (x *Digests) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[19]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1603,7 +1979,7 @@ func (x *Digests) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Digests.ProtoReflect.Descriptor instead.
 func (*Digests) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{19}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Digests) GetAt() *Cursor {
@@ -1637,7 +2013,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[20]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1649,7 +2025,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[20]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1662,7 +2038,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{20}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Ping) GetN() uint64 {
@@ -1688,7 +2064,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[21]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1700,7 +2076,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[21]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1713,7 +2089,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{21}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Pong) GetN() uint64 {
@@ -1736,7 +2112,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[22]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1748,7 +2124,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[22]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1761,7 +2137,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{22}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Fault) GetCode() string {
@@ -1810,7 +2186,7 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\fJoinResponse\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x12\x10\n" +
 	"\x03hub\x18\x02 \x01(\tR\x03hub\x12(\n" +
-	"\x05fault\x18\x03 \x01(\v2\x12.tidemark.v1.FaultR\x05fault\"\x8d\x05\n" +
+	"\x05fault\x18\x03 \x01(\v2\x12.tidemark.v1.FaultR\x05fault\"\x84\x06\n" +
 	"\x05Frame\x12*\n" +
 	"\x05hello\x18\x01 \x01(\v2\x12.tidemark.v1.HelloH\x00R\x05hello\x120\n" +
 	"\awelcome\x18\x02 \x01(\v2\x14.tidemark.v1.WelcomeH\x00R\awelcome\x12'\n" +
@@ -1827,7 +2203,9 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\adigests\x18\v \x01(\v2\x14.tidemark.v1.DigestsH\x00R\adigests\x12'\n" +
 	"\x04ping\x18\f \x01(\v2\x11.tidemark.v1.PingH\x00R\x04ping\x12'\n" +
 	"\x04pong\x18\r \x01(\v2\x11.tidemark.v1.PongH\x00R\x04pong\x12*\n" +
-	"\x05fault\x18\x0e \x01(\v2\x12.tidemark.v1.FaultH\x00R\x05faultB\x06\n" +
+	"\x05fault\x18\x0e \x01(\v2\x12.tidemark.v1.FaultH\x00R\x05fault\x123\n" +
+	"\bsnapshot\x18\x0f \x01(\v2\x15.tidemark.v1.SnapshotH\x00R\bsnapshot\x12@\n" +
+	"\rsnapshot_part\x18\x10 \x01(\v2\x19.tidemark.v1.SnapshotPartH\x00R\fsnapshotPartB\x06\n" +
 	"\x04body\"4\n" +
 	"\x06Cursor\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x06R\x05epoch\x12\x14\n" +
@@ -1855,7 +2233,7 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\x06schema\x18\x01 \x01(\fR\x06schema\x12\x10\n" +
 	"\x03ddl\x18\x02 \x03(\tR\x03ddl\x12\x14\n" +
 	"\x05rules\x18\x03 \x01(\fR\x05rules\x12\x12\n" +
-	"\x04hash\x18\x04 \x01(\fR\x04hash\"\xb3\x02\n" +
+	"\x04hash\x18\x04 \x01(\fR\x04hash\"\xe0\x02\n" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x10\n" +
 	"\x03hub\x18\x02 \x01(\tR\x03hub\x12\x14\n" +
@@ -1868,14 +2246,27 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\x06max_tx\x18\t \x01(\rR\x05maxTx\x12\x1a\n" +
 	"\bprogress\x18\n" +
 	" \x01(\x04R\bprogress\x12\x10\n" +
-	"\x03sum\x18\v \x01(\fR\x03sum\"\x1a\n" +
+	"\x03sum\x18\v \x01(\fR\x03sum\x12+\n" +
+	"\x06unpack\x18\f \x01(\v2\x13.tidemark.v1.UnpackR\x06unpack\"P\n" +
+	"\x06Unpack\x12\x18\n" +
+	"\aencoded\x18\x01 \x01(\x04R\aencoded\x12\x18\n" +
+	"\adecoded\x18\x02 \x01(\x04R\adecoded\x12\x12\n" +
+	"\x04rows\x18\x03 \x01(\x04R\x04rows\"U\n" +
 	"\x04Push\x12\x12\n" +
-	"\x04body\x18\x01 \x01(\fR\x04body\"h\n" +
+	"\x04body\x18\x01 \x01(\fR\x04body\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\x12%\n" +
+	"\x04stub\x18\x03 \x01(\v2\x11.tidemark.v1.StubR\x04stub\"Z\n" +
+	"\x04Stub\x12\x10\n" +
+	"\x03sum\x18\x01 \x01(\fR\x03sum\x12\x18\n" +
+	"\acontent\x18\x02 \x01(\fR\acontent\x12\x10\n" +
+	"\x03ops\x18\x03 \x01(\x04R\x03ops\x12\x14\n" +
+	"\x05bytes\x18\x04 \x01(\x04R\x05bytes\"~\n" +
 	"\bTxResult\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\rR\x06status\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1a\n" +
-	"\breceipts\x18\x04 \x01(\rR\breceipts\"k\n" +
+	"\breceipts\x18\x04 \x01(\rR\breceipts\x12\x14\n" +
+	"\x05waits\x18\x05 \x03(\rR\x05waits\"k\n" +
 	"\n" +
 	"PushResult\x12\x18\n" +
 	"\adurable\x18\x01 \x01(\x04R\adurable\x12/\n" +
@@ -1913,7 +2304,22 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\n" +
 	"TotalEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x99\x01\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"b\n" +
+	"\bSnapshot\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x16\n" +
+	"\x06scopes\x18\x03 \x01(\fR\x06scopes\x12\x16\n" +
+	"\x06window\x18\x04 \x01(\rR\x06window\"\xdb\x01\n" +
+	"\fSnapshotPart\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12#\n" +
+	"\x02at\x18\x02 \x01(\v2\x13.tidemark.v1.CursorR\x02at\x12\x16\n" +
+	"\x06packed\x18\x03 \x01(\x04R\x06packed\x12\x12\n" +
+	"\x04size\x18\x04 \x01(\x04R\x04size\x12\x16\n" +
+	"\x06offset\x18\x05 \x01(\x04R\x06offset\x12\x12\n" +
+	"\x04body\x18\x06 \x01(\fR\x04body\x12\x12\n" +
+	"\x04done\x18\a \x01(\bR\x04done\x12\x12\n" +
+	"\x04wait\x18\b \x01(\bR\x04wait\x12\x16\n" +
+	"\x06reason\x18\t \x01(\tR\x06reason\"\x99\x01\n" +
 	"\x06Verify\x12+\n" +
 	"\x06cursor\x18\x01 \x01(\v2\x13.tidemark.v1.CursorR\x06cursor\x12\x16\n" +
 	"\x06scopes\x18\x02 \x01(\fR\x06scopes\x12\x18\n" +
@@ -1957,7 +2363,7 @@ func file_tidemark_v1_sync_proto_rawDescGZIP() []byte {
 	return file_tidemark_v1_sync_proto_rawDescData
 }
 
-var file_tidemark_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_tidemark_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_tidemark_v1_sync_proto_goTypes = []any{
 	(*JoinRequest)(nil),  // 0: tidemark.v1.JoinRequest
 	(*JoinResponse)(nil), // 1: tidemark.v1.JoinResponse
@@ -1968,61 +2374,70 @@ var file_tidemark_v1_sync_proto_goTypes = []any{
 	(*Grant)(nil),        // 6: tidemark.v1.Grant
 	(*Setup)(nil),        // 7: tidemark.v1.Setup
 	(*Welcome)(nil),      // 8: tidemark.v1.Welcome
-	(*Push)(nil),         // 9: tidemark.v1.Push
-	(*TxResult)(nil),     // 10: tidemark.v1.TxResult
-	(*PushResult)(nil),   // 11: tidemark.v1.PushResult
-	(*Pull)(nil),         // 12: tidemark.v1.Pull
-	(*Delta)(nil),        // 13: tidemark.v1.Delta
-	(*Rebase)(nil),       // 14: tidemark.v1.Rebase
-	(*Fetch)(nil),        // 15: tidemark.v1.Fetch
-	(*Chunk)(nil),        // 16: tidemark.v1.Chunk
-	(*Verify)(nil),       // 17: tidemark.v1.Verify
-	(*Digest)(nil),       // 18: tidemark.v1.Digest
-	(*Digests)(nil),      // 19: tidemark.v1.Digests
-	(*Ping)(nil),         // 20: tidemark.v1.Ping
-	(*Pong)(nil),         // 21: tidemark.v1.Pong
-	(*Fault)(nil),        // 22: tidemark.v1.Fault
-	nil,                  // 23: tidemark.v1.Chunk.TotalEntry
+	(*Unpack)(nil),       // 9: tidemark.v1.Unpack
+	(*Push)(nil),         // 10: tidemark.v1.Push
+	(*Stub)(nil),         // 11: tidemark.v1.Stub
+	(*TxResult)(nil),     // 12: tidemark.v1.TxResult
+	(*PushResult)(nil),   // 13: tidemark.v1.PushResult
+	(*Pull)(nil),         // 14: tidemark.v1.Pull
+	(*Delta)(nil),        // 15: tidemark.v1.Delta
+	(*Rebase)(nil),       // 16: tidemark.v1.Rebase
+	(*Fetch)(nil),        // 17: tidemark.v1.Fetch
+	(*Chunk)(nil),        // 18: tidemark.v1.Chunk
+	(*Snapshot)(nil),     // 19: tidemark.v1.Snapshot
+	(*SnapshotPart)(nil), // 20: tidemark.v1.SnapshotPart
+	(*Verify)(nil),       // 21: tidemark.v1.Verify
+	(*Digest)(nil),       // 22: tidemark.v1.Digest
+	(*Digests)(nil),      // 23: tidemark.v1.Digests
+	(*Ping)(nil),         // 24: tidemark.v1.Ping
+	(*Pong)(nil),         // 25: tidemark.v1.Pong
+	(*Fault)(nil),        // 26: tidemark.v1.Fault
+	nil,                  // 27: tidemark.v1.Chunk.TotalEntry
 }
 var file_tidemark_v1_sync_proto_depIdxs = []int32{
-	22, // 0: tidemark.v1.JoinResponse.fault:type_name -> tidemark.v1.Fault
+	26, // 0: tidemark.v1.JoinResponse.fault:type_name -> tidemark.v1.Fault
 	5,  // 1: tidemark.v1.Frame.hello:type_name -> tidemark.v1.Hello
 	8,  // 2: tidemark.v1.Frame.welcome:type_name -> tidemark.v1.Welcome
-	9,  // 3: tidemark.v1.Frame.push:type_name -> tidemark.v1.Push
-	11, // 4: tidemark.v1.Frame.push_result:type_name -> tidemark.v1.PushResult
-	12, // 5: tidemark.v1.Frame.pull:type_name -> tidemark.v1.Pull
-	13, // 6: tidemark.v1.Frame.delta:type_name -> tidemark.v1.Delta
-	14, // 7: tidemark.v1.Frame.rebase:type_name -> tidemark.v1.Rebase
-	15, // 8: tidemark.v1.Frame.fetch:type_name -> tidemark.v1.Fetch
-	16, // 9: tidemark.v1.Frame.chunk:type_name -> tidemark.v1.Chunk
-	17, // 10: tidemark.v1.Frame.verify:type_name -> tidemark.v1.Verify
-	19, // 11: tidemark.v1.Frame.digests:type_name -> tidemark.v1.Digests
-	20, // 12: tidemark.v1.Frame.ping:type_name -> tidemark.v1.Ping
-	21, // 13: tidemark.v1.Frame.pong:type_name -> tidemark.v1.Pong
-	22, // 14: tidemark.v1.Frame.fault:type_name -> tidemark.v1.Fault
-	4,  // 15: tidemark.v1.Hello.status:type_name -> tidemark.v1.EdgeStatus
-	7,  // 16: tidemark.v1.Welcome.setup:type_name -> tidemark.v1.Setup
-	6,  // 17: tidemark.v1.Welcome.grants:type_name -> tidemark.v1.Grant
-	10, // 18: tidemark.v1.PushResult.results:type_name -> tidemark.v1.TxResult
-	3,  // 19: tidemark.v1.Pull.cursor:type_name -> tidemark.v1.Cursor
-	3,  // 20: tidemark.v1.Delta.next:type_name -> tidemark.v1.Cursor
-	10, // 21: tidemark.v1.Delta.outcomes:type_name -> tidemark.v1.TxResult
-	6,  // 22: tidemark.v1.Rebase.grants:type_name -> tidemark.v1.Grant
-	3,  // 23: tidemark.v1.Chunk.at:type_name -> tidemark.v1.Cursor
-	23, // 24: tidemark.v1.Chunk.total:type_name -> tidemark.v1.Chunk.TotalEntry
-	3,  // 25: tidemark.v1.Verify.cursor:type_name -> tidemark.v1.Cursor
-	3,  // 26: tidemark.v1.Digests.at:type_name -> tidemark.v1.Cursor
-	18, // 27: tidemark.v1.Digests.digests:type_name -> tidemark.v1.Digest
-	4,  // 28: tidemark.v1.Ping.status:type_name -> tidemark.v1.EdgeStatus
-	2,  // 29: tidemark.v1.Sync.Session:input_type -> tidemark.v1.Frame
-	0,  // 30: tidemark.v1.Enrol.Join:input_type -> tidemark.v1.JoinRequest
-	2,  // 31: tidemark.v1.Sync.Session:output_type -> tidemark.v1.Frame
-	1,  // 32: tidemark.v1.Enrol.Join:output_type -> tidemark.v1.JoinResponse
-	31, // [31:33] is the sub-list for method output_type
-	29, // [29:31] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	10, // 3: tidemark.v1.Frame.push:type_name -> tidemark.v1.Push
+	13, // 4: tidemark.v1.Frame.push_result:type_name -> tidemark.v1.PushResult
+	14, // 5: tidemark.v1.Frame.pull:type_name -> tidemark.v1.Pull
+	15, // 6: tidemark.v1.Frame.delta:type_name -> tidemark.v1.Delta
+	16, // 7: tidemark.v1.Frame.rebase:type_name -> tidemark.v1.Rebase
+	17, // 8: tidemark.v1.Frame.fetch:type_name -> tidemark.v1.Fetch
+	18, // 9: tidemark.v1.Frame.chunk:type_name -> tidemark.v1.Chunk
+	21, // 10: tidemark.v1.Frame.verify:type_name -> tidemark.v1.Verify
+	23, // 11: tidemark.v1.Frame.digests:type_name -> tidemark.v1.Digests
+	24, // 12: tidemark.v1.Frame.ping:type_name -> tidemark.v1.Ping
+	25, // 13: tidemark.v1.Frame.pong:type_name -> tidemark.v1.Pong
+	26, // 14: tidemark.v1.Frame.fault:type_name -> tidemark.v1.Fault
+	19, // 15: tidemark.v1.Frame.snapshot:type_name -> tidemark.v1.Snapshot
+	20, // 16: tidemark.v1.Frame.snapshot_part:type_name -> tidemark.v1.SnapshotPart
+	4,  // 17: tidemark.v1.Hello.status:type_name -> tidemark.v1.EdgeStatus
+	7,  // 18: tidemark.v1.Welcome.setup:type_name -> tidemark.v1.Setup
+	6,  // 19: tidemark.v1.Welcome.grants:type_name -> tidemark.v1.Grant
+	9,  // 20: tidemark.v1.Welcome.unpack:type_name -> tidemark.v1.Unpack
+	11, // 21: tidemark.v1.Push.stub:type_name -> tidemark.v1.Stub
+	12, // 22: tidemark.v1.PushResult.results:type_name -> tidemark.v1.TxResult
+	3,  // 23: tidemark.v1.Pull.cursor:type_name -> tidemark.v1.Cursor
+	3,  // 24: tidemark.v1.Delta.next:type_name -> tidemark.v1.Cursor
+	12, // 25: tidemark.v1.Delta.outcomes:type_name -> tidemark.v1.TxResult
+	6,  // 26: tidemark.v1.Rebase.grants:type_name -> tidemark.v1.Grant
+	3,  // 27: tidemark.v1.Chunk.at:type_name -> tidemark.v1.Cursor
+	27, // 28: tidemark.v1.Chunk.total:type_name -> tidemark.v1.Chunk.TotalEntry
+	3,  // 29: tidemark.v1.SnapshotPart.at:type_name -> tidemark.v1.Cursor
+	3,  // 30: tidemark.v1.Verify.cursor:type_name -> tidemark.v1.Cursor
+	3,  // 31: tidemark.v1.Digests.at:type_name -> tidemark.v1.Cursor
+	22, // 32: tidemark.v1.Digests.digests:type_name -> tidemark.v1.Digest
+	4,  // 33: tidemark.v1.Ping.status:type_name -> tidemark.v1.EdgeStatus
+	2,  // 34: tidemark.v1.Sync.Session:input_type -> tidemark.v1.Frame
+	0,  // 35: tidemark.v1.Enrol.Join:input_type -> tidemark.v1.JoinRequest
+	2,  // 36: tidemark.v1.Sync.Session:output_type -> tidemark.v1.Frame
+	1,  // 37: tidemark.v1.Enrol.Join:output_type -> tidemark.v1.JoinResponse
+	36, // [36:38] is the sub-list for method output_type
+	34, // [34:36] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_tidemark_v1_sync_proto_init() }
@@ -2045,6 +2460,8 @@ func file_tidemark_v1_sync_proto_init() {
 		(*Frame_Ping)(nil),
 		(*Frame_Pong)(nil),
 		(*Frame_Fault)(nil),
+		(*Frame_Snapshot)(nil),
+		(*Frame_SnapshotPart)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2052,7 +2469,7 @@ func file_tidemark_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidemark_v1_sync_proto_rawDesc), len(file_tidemark_v1_sync_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -1,7 +1,6 @@
-package run
+package disk
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,20 +12,20 @@ import (
 // ErrLocked says that another process of ours works on the same thing.
 var ErrLocked = errors.New("another tidemark process is working on it")
 
-// A fileLock is an flock on a side file. It is never taken on a database: opening
+// A Lock is an flock on a side file. It is never taken on a database: opening
 // and closing one drops SQLite's own locks.
-type fileLock struct{ f *os.File }
+type Lock struct{ f *os.File }
 
-// lockFile takes the lock or returns ErrLocked at once. The kernel releases it
+// Take takes the lock or returns ErrLocked at once. The kernel releases it
 // when the process ends, however it ends.
-func lockFile(path string) (*fileLock, error) {
+func Take(path string) (*Lock, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock %s: %w", path, err)
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	for try := 0; errors.Is(err, unix.EWOULDBLOCK) && try < 3; try++ { // somebody may only be looking: see held
-		pause(context.Background(), 20*time.Millisecond, nil)
+	for try := 0; errors.Is(err, unix.EWOULDBLOCK) && try < 3; try++ { // somebody may only be looking: see Held
+		<-time.After(20 * time.Millisecond)
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	}
 	if err != nil {
@@ -41,12 +40,12 @@ func lockFile(path string) (*fileLock, error) {
 	if err := f.Truncate(0); err == nil {
 		_, _ = fmt.Fprintf(f, "%d", os.Getpid()) // for people; the lock is the flock
 	}
-	return &fileLock{f: f}, nil
+	return &Lock{f: f}, nil
 }
 
-// held reports whether some process has the lock. It looks by taking it, shared,
+// Held reports whether some process has the lock. It looks by taking it, shared,
 // for a moment.
-func held(path string) bool {
+func Held(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {
 		return false
@@ -55,9 +54,9 @@ func held(path string) bool {
 	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
-// release gives the lock back. The file stays: removing it would let two
+// Release gives the lock back. The file stays: removing it would let two
 // processes hold locks on two files of one name.
-func (l *fileLock) release() {
+func (l *Lock) Release() {
 	if l != nil && l.f != nil {
 		_ = l.f.Close()
 		l.f = nil

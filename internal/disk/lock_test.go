@@ -1,4 +1,4 @@
-package run
+package disk
 
 import (
 	"errors"
@@ -9,27 +9,27 @@ import (
 
 func TestLockIsHeldOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
-	l, err := lockFile(path)
+	l, err := Take(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := lockFile(path); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "process ") {
+	if _, err := Take(path); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "process ") {
 		t.Fatalf("second lock: %v", err)
 	}
-	if !held(path) {
+	if !Held(path) {
 		t.Fatal("held does not see the lock")
 	}
-	l.release()
-	l.release()
-	if held(path) || held(path+"-none") {
+	l.Release()
+	l.Release()
+	if Held(path) || Held(path+"-none") {
 		t.Fatal("held sees a lock that is not there")
 	}
-	again, err := lockFile(path)
+	again, err := Take(path)
 	if err != nil {
 		t.Fatalf("lock after release: %v", err)
 	}
-	again.release()
-	if _, err := lockFile(filepath.Join(path, "below")); err == nil || errors.Is(err, ErrLocked) {
+	again.Release()
+	if _, err := Take(filepath.Join(path, "below")); err == nil || errors.Is(err, ErrLocked) {
 		t.Fatalf("lock below a file: %v", err)
 	}
 }

@@ -1,10 +1,11 @@
-package run
+package checkup
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,11 +37,12 @@ type Finding struct {
 	Hint  string `json:"hint,omitempty"`
 }
 
-// A checkup collects findings.
-type checkup struct{ list []Finding }
+// A List collects findings.
+type List struct{ Found []Finding }
 
-func (c *checkup) add(check string, level Level, hint, text string, args ...any) {
-	c.list = append(c.list, Finding{Check: check, Level: level, Text: fmt.Sprintf(text, args...), Hint: hint})
+// Add adds a finding.
+func (c *List) Add(check string, level Level, hint, text string, args ...any) {
+	c.Found = append(c.Found, Finding{Check: check, Level: level, Text: fmt.Sprintf(text, args...), Hint: hint})
 }
 
 const (
@@ -48,14 +50,14 @@ const (
 	diskTiny = 100 << 20
 )
 
-// file looks at a SQLite file from outside: nothing is written to it.
-func (c *checkup) file(path string) {
+// File looks at a SQLite file from outside: nothing is written to it.
+func (c *List) File(path string) {
 	if !c.openable(path) {
 		return
 	}
 	conn, err := sqlite.Open(path, sqlite.Options{ReadOnly: true, MustExist: true})
 	if err != nil {
-		c.add("file", Bad, "restore it from a backup, or look with: sqlite3 "+path+" .recover", "%s cannot be opened: %v", path, err)
+		c.Add("file", Bad, "restore it from a backup, or look with: sqlite3 "+path+" .recover", "%s cannot be opened: %v", path, err)
 		return
 	}
 	defer func() { _ = conn.Close() }()
@@ -63,29 +65,29 @@ func (c *checkup) file(path string) {
 	c.journal(conn)
 }
 
-func (c *checkup) openable(path string) bool {
+func (c *List) openable(path string) bool {
 	s, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		c.add("file", Bad, "check the path; tidemark join creates a file that is missing", "%s does not exist", path)
+		c.Add("file", Bad, "check the path; tidemark join creates a file that is missing", "%s does not exist", path)
 		return false
 	case err != nil:
-		c.add("file", Bad, "", "%s cannot be read: %v", path, err)
+		c.Add("file", Bad, "", "%s cannot be read: %v", path, err)
 		return false
 	case s.IsDir():
-		c.add("file", Bad, "for a hub's directory: tidemark doctor --data "+path, "%s is a directory", path)
+		c.Add("file", Bad, "for a hub's directory: tidemark doctor --data "+path, "%s is a directory", path)
 		return false
 	}
 	if unix.Access(path, unix.W_OK) != nil || unix.Access(filepath.Dir(path), unix.W_OK) != nil {
-		c.add("file", Bad, "the user that runs the agent must be able to write the file and its directory (SQLite puts its journal there)",
+		c.Add("file", Bad, "the user that runs the agent must be able to write the file and its directory (SQLite puts its journal there)",
 			"%s or its directory is read-only", path)
 		return true
 	}
-	c.add("file", Good, "", "%s, %d bytes", path, s.Size())
+	c.Add("file", Good, "", "%s, %d bytes", path, s.Size())
 	return true
 }
 
-func (c *checkup) integrity(conn *sqlite.Conn, path string) {
+func (c *List) integrity(conn *sqlite.Conn, path string) {
 	var faults []string
 	err := sqlite.Query(conn, "PRAGMA integrity_check(5)", func(s *sqlite.Stmt) error {
 		if t := s.ColumnText(0); t != "ok" {
@@ -97,52 +99,52 @@ func (c *checkup) integrity(conn *sqlite.Conn, path string) {
 		faults = append(faults, err.Error())
 	}
 	if len(faults) > 0 {
-		c.add("integrity", Bad, "stop the application, keep a copy, then: sqlite3 "+path+" .recover, or restore a backup; work that the hub has comes back by joining again",
+		c.Add("integrity", Bad, "stop the application, keep a copy, then: sqlite3 "+path+" .recover, or restore a backup; work that the hub has comes back by joining again",
 			"the file is damaged: %s", strings.Join(faults, "; "))
 		return
 	}
-	c.add("integrity", Good, "", "integrity_check passes")
+	c.Add("integrity", Good, "", "integrity_check passes")
 }
 
 // journal is trap S22: rollback journals work, but readers and writers wait for
 // each other.
-func (c *checkup) journal(conn *sqlite.Conn) {
+func (c *List) journal(conn *sqlite.Conn) {
 	v, _, err := sqlite.One(conn, "PRAGMA journal_mode")
 	switch {
 	case err != nil:
-		c.add("journal", Bad, "", "journal mode cannot be read: %v", err)
+		c.Add("journal", Bad, "", "journal mode cannot be read: %v", err)
 	case strings.EqualFold(v.Str(), "wal"):
-		c.add("journal", Good, "", "journal mode is WAL")
+		c.Add("journal", Good, "", "journal mode is WAL")
 	default:
-		c.add("journal", Warn, "once, from the application or the shell: PRAGMA journal_mode=WAL",
+		c.Add("journal", Warn, "once, from the application or the shell: PRAGMA journal_mode=WAL",
 			"journal mode is %s: it works, but the application waits while the agent writes, and the other way round", v.Str())
 	}
-	c.add("busy_timeout", Note, "in the application, per connection: PRAGMA busy_timeout=5000",
+	c.Add("busy_timeout", Note, "in the application, per connection: PRAGMA busy_timeout=5000",
 		"an application without busy_timeout gets \"database is locked\" in the moment the agent writes")
 }
 
-// disk looks at the free space where path is.
-func (c *checkup) disk(path string) {
+// Disk looks at the free space where path is.
+func (c *List) Disk(path string) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(filepath.Dir(path), &s); err != nil {
-		c.add("disk", Note, "", "free space cannot be read: %v", err)
+		c.Add("disk", Note, "", "free space cannot be read: %v", err)
 		return
 	}
 	free := int64(s.Bavail) * s.Bsize
 	mib := free >> 20
 	switch {
 	case free < diskTiny:
-		c.add("disk", Bad, "free some space: a full disk stops the application's own writes too", "%d MiB free", mib)
+		c.Add("disk", Bad, "free some space: a full disk stops the application's own writes too", "%d MiB free", mib)
 	case free < diskLow:
-		c.add("disk", Warn, "free some space before a bootstrap or a long offline spell", "%d MiB free", mib)
+		c.Add("disk", Warn, "free some space before a bootstrap or a long offline spell", "%d MiB free", mib)
 	default:
-		c.add("disk", Good, "", "%d MiB free", mib)
+		c.Add("disk", Good, "", "%d MiB free", mib)
 	}
 }
 
-// engines names the SQLite libraries that applications on this machine are
+// Engines names the SQLite libraries that applications on this machine are
 // likely to use, and warns of those that can damage a WAL (trap S14).
-func (c *checkup) engines(ctx context.Context) {
+func (c *List) Engines(ctx context.Context) {
 	probes := []struct {
 		name string
 		cmd  []string
@@ -160,10 +162,10 @@ func (c *checkup) engines(ctx context.Context) {
 			continue
 		}
 		if risky(v) {
-			c.add("sqlite", Warn, "update SQLite to 3.51.3 or newer where you can; until then avoid several processes checkpointing at once",
+			c.Add("sqlite", Warn, "update SQLite to 3.51.3 or newer where you can; until then avoid several processes checkpointing at once",
 				"the %s has SQLite %s: 3.7.0 to 3.51.2 can, rarely, damage a WAL when it is reset while another connection writes", p.name, v)
 		} else {
-			c.add("sqlite", Good, "", "the %s has SQLite %s", p.name, v)
+			c.Add("sqlite", Good, "", "the %s has SQLite %s", p.name, v)
 		}
 	}
 }
@@ -181,4 +183,13 @@ func risky(v string) bool {
 		n += x * [3]int{1_000_000, 1_000, 1}[i]
 	}
 	return n >= 3_007_000 && n <= 3_051_002
+}
+
+// Host is the host and port of a URL, or the text itself when it is none.
+func Host(s string) string {
+	u, err := url.Parse(s)
+	if err != nil {
+		return s
+	}
+	return u.Host
 }

@@ -1,4 +1,4 @@
-package run
+package checkup
 
 import (
 	"context"
@@ -30,27 +30,27 @@ func sh(t *testing.T, file, sql string) string {
 func TestTrapS22_CheckupRecommendsWAL(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.db")
 	sh(t, file, "CREATE TABLE t(a)")
-	var c checkup
-	c.file(file)
-	c.disk(file)
-	if level(t, c.list, "journal") != Warn || level(t, c.list, "file") != Good || level(t, c.list, "integrity") != Good {
-		t.Fatalf("%+v", c.list)
+	var c List
+	c.File(file)
+	c.Disk(file)
+	if level(t, c.Found, "journal") != Warn || level(t, c.Found, "file") != Good || level(t, c.Found, "integrity") != Good {
+		t.Fatalf("%+v", c.Found)
 	}
 	sh(t, file, "PRAGMA journal_mode=WAL")
-	c = checkup{}
-	c.file(file)
-	if level(t, c.list, "journal") != Good {
-		t.Fatalf("%+v", c.list)
+	c = List{}
+	c.File(file)
+	if level(t, c.Found, "journal") != Good {
+		t.Fatalf("%+v", c.Found)
 	}
 }
 
 func TestTrapS21_CheckupTellsOfBusyTimeout(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.db")
 	sh(t, file, "CREATE TABLE t(a)")
-	var c checkup
-	c.file(file)
-	if level(t, c.list, "busy_timeout") != Note {
-		t.Fatalf("%+v", c.list)
+	var c List
+	c.File(file)
+	if level(t, c.Found, "busy_timeout") != Note {
+		t.Fatalf("%+v", c.Found)
 	}
 }
 
@@ -71,19 +71,19 @@ func TestTrapS14_CheckupNamesRiskyVersions(t *testing.T) {
 	}
 	fake("sqlite3", "3.40.1 2022-12-28 hash")
 	fake("python3", "3.51.3")
-	var c checkup
-	c.engines(context.Background())
-	if len(c.list) != 2 || c.list[0].Level != Warn || c.list[1].Level != Good {
-		t.Fatalf("%+v", c.list)
+	var c List
+	c.Engines(context.Background())
+	if len(c.Found) != 2 || c.Found[0].Level != Warn || c.Found[1].Level != Good {
+		t.Fatalf("%+v", c.Found)
 	}
 	fake("sqlite3", "none")
 	if err := os.Remove(filepath.Join(bin, "python3")); err != nil {
 		t.Fatal(err)
 	}
-	c = checkup{}
-	c.engines(context.Background())
-	if len(c.list) != 0 {
-		t.Fatalf("%+v", c.list)
+	c = List{}
+	c.Engines(context.Background())
+	if len(c.Found) != 0 {
+		t.Fatalf("%+v", c.Found)
 	}
 }
 
@@ -107,11 +107,19 @@ func TestCheckupOfBadFiles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := filepath.Join(dir, name)
 			prepare(p)
-			var c checkup
-			c.file(p)
-			if !slices.ContainsFunc(c.list, func(f Finding) bool { return f.Level == Bad }) {
-				t.Fatalf("%+v", c.list)
+			var c List
+			c.File(p)
+			if !slices.ContainsFunc(c.Found, func(f Finding) bool { return f.Level == Bad }) {
+				t.Fatalf("%+v", c.Found)
 			}
 		})
+	}
+}
+
+func TestHostOfAnAddress(t *testing.T) {
+	for in, want := range map[string]string{"https://h:1/x": "h:1", "%": "%"} {
+		if got := Host(in); got != want {
+			t.Errorf("Host(%q) = %q", in, got)
+		}
 	}
 }

@@ -1,4 +1,4 @@
-package run
+package serve
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/clock"
 	"github.com/tidemark-sync/tidemark/internal/config"
+	"github.com/tidemark-sync/tidemark/internal/disk"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	sqlitestore "github.com/tidemark-sync/tidemark/internal/store/sqlite"
 	"github.com/tidemark-sync/tidemark/internal/wire"
@@ -56,7 +57,7 @@ type Hub struct {
 	office   *Office
 	server   *transport.Server
 	listener net.Listener
-	lock     *fileLock
+	lock     *disk.Lock
 	at       Endpoint
 	bell     *bell
 	failed   chan error // the first service that ended by itself
@@ -105,7 +106,7 @@ func (h *Hub) Start(ctx context.Context) (err error) {
 	if err := h.cfg.Dir.create(); err != nil {
 		return err
 	}
-	if h.lock, err = lockFile(h.cfg.Dir.lock()); err != nil {
+	if h.lock, err = disk.Take(h.cfg.Dir.lock()); err != nil {
 		return err
 	}
 	conf, err := h.prepare(ctx)
@@ -144,7 +145,7 @@ func (h *Hub) prepare(ctx context.Context) (*config.Config, error) {
 		if err := h.fits(conf, err != nil); err != nil {
 			return nil, err
 		}
-		if err := writeFile(h.cfg.Dir.Config(), raw); err != nil {
+		if err := disk.WriteFile(h.cfg.Dir.Config(), raw); err != nil {
 			return nil, err
 		}
 	}
@@ -237,7 +238,7 @@ func (h *Hub) listen(conf *config.Config) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(h.cfg.Dir.endpoint(), h.at)
+	return disk.WriteJSON(h.cfg.Dir.endpoint(), h.at)
 }
 
 // frameRoom is what a frame may weigh beside its body.
@@ -285,7 +286,10 @@ func (h *Hub) toll(ctx context.Context) {
 		}
 		if err != nil && ctx.Err() == nil {
 			h.log.Error("wait for changes", "error", err.Error())
-			pause(ctx, time.Second, nil)
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
 		}
 	}
 }
@@ -295,15 +299,15 @@ func (h *Hub) toll(ctx context.Context) {
 func (h *Hub) lookOut(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	v := versions{path: h.cfg.Dir.DB()}
-	defer v.close()
+	v := disk.Versions{Path: h.cfg.Dir.DB()}
+	defer v.Close()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if v.changed() {
+		if v.Changed() {
 			h.bell.strike()
 		}
 	}
@@ -422,6 +426,6 @@ func (h *Hub) release() error {
 		err = h.office.Close()
 		h.office = nil
 	}
-	h.lock.release()
+	h.lock.Release()
 	return err
 }

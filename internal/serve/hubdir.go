@@ -1,4 +1,4 @@
-package run
+package serve
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/disk"
 )
 
 // DefaultData is where a hub keeps its things when nobody says otherwise.
@@ -65,13 +66,13 @@ type Endpoint struct {
 // ReadEndpoint reads where the hub of a directory listens, or listened last.
 func (d HubDir) ReadEndpoint() (Endpoint, error) {
 	var e Endpoint
-	err := readJSON(d.endpoint(), &e)
+	err := disk.ReadJSON(d.endpoint(), &e)
 	return e, err
 }
 
 // Serving reports whether a process serves the directory now, ready for devices.
 func (d HubDir) Serving() bool {
-	if !held(d.lock()) {
+	if !disk.Held(d.lock()) {
 		return false
 	}
 	at, err := d.ReadEndpoint()

@@ -1,0 +1,15 @@
+// Package serve is the hub as a service: it listens, lets devices in, wakes their
+// sessions when the database changed, and looks after it. Its neighbour is run, the
+// service at an edge; neither knows the other.
+//
+// A hub is one directory:
+//
+//	hub.db         the synced tables, and Tidemark's own beside them
+//	tidemark.yaml  the configuration in force
+//	tls/           the hub's certificate and key
+//	endpoint.json  where it listens, and the pin of its certificate
+//	lock           held while a hub serves
+//
+// Any number of processes may open it as an Office, for administration; one at a
+// time serves it as a Hub.
+package serve
