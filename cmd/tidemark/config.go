@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-sync/tidemark/internal/config"
-	"github.com/tidemark-sync/tidemark/internal/run"
+	"github.com/tidemark-sync/tidemark/internal/serve"
 )
 
 const configName = "tidemark.yaml"
@@ -47,7 +47,7 @@ a column's type.`,
 				return fail(exitUsage, err, "tidemark init APP.db writes one")
 			}
 			if err == nil && against != "" {
-				if err := run.CheckConfig(conf, against); err != nil && !errors.As(err, &faults) {
+				if err := serve.CheckConfig(conf, against); err != nil && !errors.As(err, &faults) {
 					return fmt.Errorf("compare with %s: %w", against, err)
 				}
 			}

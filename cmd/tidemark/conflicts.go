@@ -13,7 +13,7 @@ import (
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
-	"github.com/tidemark-sync/tidemark/internal/run"
+	"github.com/tidemark-sync/tidemark/internal/serve"
 )
 
 func conflictsVerb(d *door) *cobra.Command {
@@ -122,7 +122,7 @@ func conflictsList(d *door, o *officeFlags) *cobra.Command {
   tidemark conflicts list --table patient --json`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *run.Office) error {
+			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
 				if device != "" {
 					v, err := findDevice(ctx, off.Core, device)
 					if err != nil {
@@ -196,7 +196,7 @@ func conflictsShow(d *door, o *officeFlags) *cobra.Command {
 		Example: "  tidemark conflicts show 0190f3a2c4d50000-1b2c3d4e",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *run.Office) error {
+			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
 				r, err := receipt(ctx, off.Core, list[0])
 				if err != nil {
 					return err
@@ -233,7 +233,7 @@ func conflictsUndo(d *door, o *officeFlags) *cobra.Command {
 		Example: "  tidemark conflicts undo 0190f3a2c4d50000-1b2c3d4e --by Ann",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *run.Office) error {
+			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
 				if by == "" {
 					by = person()
 				}

@@ -14,7 +14,7 @@ import (
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/rule"
-	"github.com/tidemark-sync/tidemark/internal/run"
+	"github.com/tidemark-sync/tidemark/internal/serve"
 	"github.com/tidemark-sync/tidemark/internal/wire/transport"
 )
 
@@ -153,7 +153,7 @@ func deviceAdd(d *door, o *officeFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *run.Office) error {
+			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
 				at, err := off.Endpoint(url)
 				if err != nil {
 					return err
@@ -195,7 +195,7 @@ func deviceList(d *door, o *officeFlags) *cobra.Command {
 		Example: "  tidemark device list --json",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *run.Office) error {
+			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
 				list, err := off.Core.Devices(ctx)
 				if err != nil {
 					return err
@@ -306,7 +306,7 @@ stays here: nothing is lost. To let it in again, add a device and join again.`,
 		Example: "  tidemark device revoke till-7 --reason stolen",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *run.Office) error {
+			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
 				v, err := findDevice(ctx, off.Core, list[0])
 				if err != nil {
 					return err
@@ -338,7 +338,7 @@ file at its next pull, except rows with unsent work; rows of new scopes arrive.`
 			if err != nil {
 				return err
 			}
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *run.Office) error {
+			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
 				v, err := findDevice(ctx, off.Core, list[0])
 				if err != nil {
 					return err

@@ -7,7 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tidemark-sync/tidemark/internal/checkup"
 	"github.com/tidemark-sync/tidemark/internal/run"
+	"github.com/tidemark-sync/tidemark/internal/serve"
 )
 
 func doctorVerb(d *door) *cobra.Command {
@@ -24,12 +26,12 @@ Without FILE it looks at the hub's data directory. Something bad ends it with co
   tidemark doctor --data /var/lib/tidemark --json`,
 		RunE: func(cmd *cobra.Command, list []string) error {
 			type report struct {
-				Subject  string        `json:"subject"`
-				Findings []run.Finding `json:"findings"`
+				Subject  string            `json:"subject"`
+				Findings []checkup.Finding `json:"findings"`
 			}
 			var out []report
 			if len(list) == 0 {
-				out = append(out, report{o.data, run.CheckHub(cmd.Context(), run.HubDir(o.data), d.clock)})
+				out = append(out, report{o.data, serve.CheckHub(cmd.Context(), serve.HubDir(o.data), d.clock)})
 			}
 			for _, f := range list {
 				out = append(out, report{f, run.CheckFile(cmd.Context(), d.edge(f))})
@@ -37,7 +39,7 @@ Without FILE it looks at the hub's data directory. Something bad ends it with co
 			bad := 0
 			for _, r := range out {
 				for _, f := range r.Findings {
-					if f.Level == run.Bad {
+					if f.Level == checkup.Bad {
 						bad++
 					}
 				}
@@ -58,12 +60,12 @@ Without FILE it looks at the hub's data directory. Something bad ends it with co
 	return c
 }
 
-var levelMark = map[run.Level]string{run.Good: "ok  ", run.Note: "note", run.Warn: "WARN", run.Bad: "BAD "}
+var levelMark = map[checkup.Level]string{checkup.Good: "ok  ", checkup.Note: "note", checkup.Warn: "WARN", checkup.Bad: "BAD "}
 
-func findings(w io.Writer, list []run.Finding) {
+func findings(w io.Writer, list []checkup.Finding) {
 	for _, f := range list {
 		fmt.Fprintf(w, "  %s  %-12s  %s\n", levelMark[f.Level], f.Check, f.Text)
-		if f.Hint != "" && f.Level != run.Good {
+		if f.Hint != "" && f.Level != checkup.Good {
 			fmt.Fprintf(w, "        %-12s  -> %s\n", "", f.Hint)
 		}
 	}

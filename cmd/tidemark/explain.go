@@ -5,7 +5,9 @@ import (
 	"io/fs"
 
 	"github.com/tidemark-sync/tidemark/internal/config"
+	"github.com/tidemark-sync/tidemark/internal/disk"
 	"github.com/tidemark-sync/tidemark/internal/run"
+	"github.com/tidemark-sync/tidemark/internal/serve"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
 	"github.com/tidemark-sync/tidemark/internal/wire"
 	"github.com/tidemark-sync/tidemark/internal/wire/transport"
@@ -18,14 +20,14 @@ var known = []struct {
 	code int
 	hint string
 }{
-	{run.ErrLocked, exitFailed, "only one agent or sync run may work on a file, and one hub on a directory: stop the other one first"},
+	{disk.ErrLocked, exitFailed, "only one agent or sync run may work on a file, and one hub on a directory: stop the other one first"},
 	{run.ErrNotJoined, exitUsage, "enrol it first: tidemark join TOKEN FILE"},
 	{run.ErrJoined, exitUsage, "tidemark status FILE shows its hub; tidemark detach FILE takes it out again"},
-	{run.ErrNoHub, exitUsage, "name the hub's directory with --data, or make one: tidemark hub --config tidemark.yaml --import APP.db"},
-	{run.ErrNoTables, exitUsage, "a new hub needs its tables: tidemark hub --config tidemark.yaml --import APP.db, or --schema"},
-	{run.ErrHubExists, exitUsage, "start it without --import, or name another directory with --data"},
-	{run.ErrNoConfig, exitUsage, "tidemark init APP.db -o tidemark.yaml proposes one; then: tidemark hub --config tidemark.yaml"},
-	{run.ErrNoURL, exitUsage, "start the hub once, set hub.url in tidemark.yaml, or give --url https://HOST:PORT"},
+	{serve.ErrNoHub, exitUsage, "name the hub's directory with --data, or make one: tidemark hub --config tidemark.yaml --import APP.db"},
+	{serve.ErrNoTables, exitUsage, "a new hub needs its tables: tidemark hub --config tidemark.yaml --import APP.db, or --schema"},
+	{serve.ErrHubExists, exitUsage, "start it without --import, or name another directory with --data"},
+	{serve.ErrNoConfig, exitUsage, "tidemark init APP.db -o tidemark.yaml proposes one; then: tidemark hub --config tidemark.yaml"},
+	{serve.ErrNoURL, exitUsage, "start the hub once, set hub.url in tidemark.yaml, or give --url https://HOST:PORT"},
 	{run.ErrNoTransaction, exitUsage, "tidemark queue list FILE shows them, with their ids"},
 	{run.ErrDamaged, exitFailed, "tidemark doctor FILE tells more; keep a copy, then sqlite3 FILE .recover, or restore a backup"},
 	{run.ErrUnsafe, exitUnsafe, "sync first: tidemark sync --once FILE; or --force, which exports the work first"},

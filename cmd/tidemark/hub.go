@@ -7,11 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tidemark-sync/tidemark/internal/run"
+	"github.com/tidemark-sync/tidemark/internal/serve"
 )
 
 func hubVerb(d *door) *cobra.Command {
-	cfg := run.HubConfig{}
+	cfg := serve.HubConfig{}
 	c := &cobra.Command{
 		Use:   "hub",
 		Short: "Serve a hub: create it when it is new, then sync with every device",
@@ -34,7 +34,7 @@ Interrupting (Ctrl-C) ends sessions between two messages; devices go on when it 
 			if _, err := os.Stat(configName); err == nil && cfg.ConfigFile == "" && !cfg.Dir.Configured() {
 				cfg.ConfigFile = configName
 			}
-			h, err := run.NewHub(cfg)
+			h, err := serve.NewHub(cfg)
 			if err != nil {
 				return err
 			}
@@ -46,7 +46,7 @@ Interrupting (Ctrl-C) ends sessions between two messages; devices go on when it 
 			return serveHub(cmd.Context(), d, h)
 		},
 	}
-	c.Flags().StringVar((*string)(&cfg.Dir), "data", run.DefaultData, "the hub's data directory")
+	c.Flags().StringVar((*string)(&cfg.Dir), "data", serve.DefaultData, "the hub's data directory")
 	c.Flags().StringVar(&cfg.ConfigFile, "config", "", "a configuration to put in force (default: the one in the data directory, at first ./tidemark.yaml)")
 	c.Flags().StringVar(&cfg.Import, "import", "", "a SQLite file whose tables and rows a new hub starts with")
 	c.Flags().StringVar(&cfg.Schema, "schema", "", "a SQLite file, or an SQL script, whose tables alone a new hub starts with")
@@ -57,7 +57,7 @@ Interrupting (Ctrl-C) ends sessions between two messages; devices go on when it 
 	return c
 }
 
-func serveHub(ctx context.Context, d *door, h *run.Hub) error {
+func serveHub(ctx context.Context, d *door, h *serve.Hub) error {
 	at := h.Endpoint()
 	d.event(map[string]any{"event": "listening", "url": at.URL, "pin": at.Pin, "data": string(h.Dir())},
 		"serving %s at %s\nadd a device: tidemark device add NAME --scope KIND/VALUE --data %s", string(h.Dir()), at.URL, string(h.Dir()))

@@ -13,6 +13,7 @@ import (
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/run"
+	"github.com/tidemark-sync/tidemark/internal/serve"
 )
 
 func queueVerb(d *door) *cobra.Command {
@@ -95,7 +96,7 @@ func queueList(d *door, o *officeFlags) *cobra.Command {
 				}
 				return d.queueTable(out, "nothing waits in "+list[0])
 			}
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *run.Office) error {
+			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
 				return d.parkedList(ctx, off.Core, device)
 			})
 		},
@@ -214,7 +215,7 @@ func queueRetry(d *door, o *officeFlags) *cobra.Command {
 		Example: "  tidemark queue retry 4f1c",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *run.Office) error {
+			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
 				id, err := findParked(ctx, off.Core, list[0])
 				if err != nil {
 					return err
@@ -239,7 +240,7 @@ and keeps a rescue copy; the journal keeps the transaction and the reason.`,
 			if strings.TrimSpace(reason) == "" {
 				return fail(exitUsage, errors.New("a discard needs a reason"), "--reason TEXT; the device's people see it")
 			}
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *run.Office) error {
+			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
 				id, err := findParked(ctx, off.Core, list[0])
 				if err != nil {
 					return err

@@ -17,6 +17,7 @@ import (
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/run"
+	"github.com/tidemark-sync/tidemark/internal/serve"
 )
 
 func queueEdit(d *door, o *officeFlags) *cobra.Command {
@@ -36,7 +37,7 @@ literal: 12, 1.5, NULL, 'text', x'00ff'; anything else is taken as text.`,
 			if err != nil {
 				return err
 			}
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *run.Office) error {
+			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
 				id, err := findParked(ctx, off.Core, list[0])
 				if err != nil {
 					return err
@@ -123,7 +124,7 @@ an age recipient (age1…), so that it can travel by mail; age -d opens it.`,
 				}
 				return d.write(body, out, to)
 			}
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *run.Office) error {
+			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
 				id, err := findParked(ctx, off.Core, list[0])
 				if err != nil {
 					return err

@@ -12,6 +12,7 @@ import (
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/run"
+	"github.com/tidemark-sync/tidemark/internal/serve"
 )
 
 // A diffRow is one operation of a transaction, beside the hub's row when known.
@@ -44,7 +45,7 @@ func queueShow(d *door, o *officeFlags) *cobra.Command {
 			if len(list) == 2 {
 				return d.showQueued(cmd.Context(), list[0], list[1])
 			}
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *run.Office) error {
+			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
 				return d.showParked(ctx, off.Core, list[0])
 			})
 		},

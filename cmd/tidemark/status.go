@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-sync/tidemark/internal/run"
+	"github.com/tidemark-sync/tidemark/internal/serve"
 )
 
 func statusVerb(d *door) *cobra.Command {
@@ -97,7 +98,7 @@ func agentText(d *door, s *run.EdgeStatus) string {
 	return text
 }
 
-func (d *door) hubStatus(ctx context.Context, off *run.Office) error {
+func (d *door) hubStatus(ctx context.Context, off *serve.Office) error {
 	h, err := off.Core.Status(ctx)
 	if err != nil {
 		return err

@@ -130,7 +130,11 @@ func (c *List) Disk(path string) {
 		c.Add("disk", Note, "", "free space cannot be read: %v", err)
 		return
 	}
-	free := int64(s.Bavail) * s.Bsize
+	c.space(int64(s.Bavail) * s.Bsize)
+}
+
+// space judges a number of free bytes.
+func (c *List) space(free int64) {
 	mib := free >> 20
 	switch {
 	case free < diskTiny:

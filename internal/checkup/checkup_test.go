@@ -123,3 +123,28 @@ func TestHostOfAnAddress(t *testing.T) {
 		}
 	}
 }
+
+func TestDiskSpaceIsJudged(t *testing.T) {
+	for free, want := range map[int64]Level{diskTiny - 1: Bad, diskTiny: Warn, diskLow - 1: Warn, diskLow: Good} {
+		var c List
+		c.space(free)
+		if level(t, c.Found, "disk") != want {
+			t.Errorf("%d bytes: %+v", free, c.Found)
+		}
+	}
+	var c List
+	c.Disk(filepath.Join(t.TempDir(), "none", "a.db"))
+	if level(t, c.Found, "disk") != Note {
+		t.Errorf("no such directory: %+v", c.Found)
+	}
+}
+
+func TestCheckupOfAFileBelowAFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	sh(t, path, "CREATE TABLE t(a)")
+	var c List
+	c.File(filepath.Join(path, "b.db"))
+	if level(t, c.Found, "file") != Bad {
+		t.Errorf("%+v", c.Found)
+	}
+}

@@ -119,7 +119,7 @@ func (e *Engine) apply(in *incoming) (*applied, error) {
 		return nil, errors.New("apply pull: the hub's answer has no cursor")
 	}
 	for {
-		err := sqlite.Immediate(e.conn, a.run)
+		err := a.commit()
 		var c *collision
 		if errors.As(err, &c) && a.stepAside(c) {
 			continue
@@ -131,6 +131,16 @@ func (e *Engine) apply(in *incoming) (*applied, error) {
 		a.out.Aside = len(a.fresh)
 		return &a.out, nil
 	}
+}
+
+// commit runs the transaction. One that installs a bootstrap, or other scopes,
+// waits for the disk: what was staged for it is let go of afterwards.
+func (a *applier) commit() error {
+	once := func() error { return sqlite.Immediate(a.e.conn, a.run) }
+	if a.in.full || a.in.scoped {
+		return once()
+	}
+	return a.e.relaxed(once)
 }
 
 // step is where tests make an apply fail.
@@ -150,13 +160,17 @@ func (a *applier) run() error {
 	// Muting capture and exporting what the application committed meanwhile
 	// belong to this transaction: no other connection ever sees the flag (trap
 	// D1), and no write of the application's slips in between (S24).
-	if _, err := e.export(a.now); err != nil {
+	n, err := e.export(a.now)
+	if err != nil {
 		return fmt.Errorf("export: %w", err)
+	}
+	if n > 0 {
+		e.synced = false
 	}
 	if err := sqlite.Exec(e.conn, "INSERT INTO _tidemark_applying VALUES (1)"); err != nil {
 		return err
 	}
-	err := a.attempt()
+	err = a.attempt()
 	var c *collision
 	if errors.As(err, &c) {
 		return a.widen(c)

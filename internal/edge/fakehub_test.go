@@ -28,6 +28,7 @@ type fakeHub struct {
 	progress map[change.Incarnation]*fakeProgress
 	outcomes []fakeOutcome
 	decide   func(*change.Transaction) (status uint8, reason string) // nil: applied
+	split    func(*change.Transaction) (waits []uint32)              // of a quarantined one; nil: all wait
 	chunk    int                                                     // rows per chunk
 	pushes   int
 	received []change.TxID
@@ -210,8 +211,24 @@ func (h *fakeHub) conclude(tx *change.Transaction, status uint8, reason string) 
 		h.apply(tx, change.Incarnation{})
 	}
 	r := wire.TxResult{Seq: tx.Seq, Status: status, Reason: reason}
+	if status == outcomeQuarantined && h.split != nil {
+		r.Waits = h.applyPart(tx, h.split(tx))
+	}
 	h.known[identity(tx)] = r
 	h.outcomes = append(h.outcomes, fakeOutcome{tx.Incarnation, r})
+}
+
+// applyPart applies the operations of a split group that do not wait, as the hub.
+func (h *fakeHub) applyPart(tx *change.Transaction, waits []uint32) []uint32 {
+	part := *tx
+	part.Ops = nil
+	for i, op := range tx.Ops {
+		if !slices.Contains(waits, uint32(i)) {
+			part.Ops = append(part.Ops, op)
+		}
+	}
+	h.apply(&part, change.Incarnation{})
+	return waits
 }
 
 // A fakePeer is the hub's end of one session.

@@ -61,12 +61,13 @@ type Session struct {
 	heard    time.Time // when the hub last spoke
 	pinged   time.Time
 	ping     uint64
-	pushed   uint64   // last seq sent
-	inflight []uint64 // last seq of each push without an answer
-	pulling  bool     // a pull or fetch without an answer
-	got      uint32   // chunks of the fetch under way
-	echo     bool     // the pull under way asked for our own rows, too
-	current  bool     // a pull was answered with everything there was when it was asked
+	pushed   uint64                 // last seq sent
+	inflight []uint64               // last seq of each push without an answer
+	filling  map[uint64]change.TxID // pushed again, whole, in the place of a stub
+	pulling  bool                   // a pull or fetch without an answer
+	got      uint32                 // chunks of the fetch under way
+	echo     bool                   // the pull under way asked for our own rows, too
+	current  bool                   // a pull was answered with everything there was when it was asked
 	ready    *incoming
 	verify   *verification
 	last     applied
@@ -132,7 +133,7 @@ func (s *Session) greet(emit emitFunc) error {
 	if setup := s.e.Setup(); setup != nil {
 		h.Schema, h.Rules = setup.Schema.Hash(), setup.Hash
 	}
-	s.welcome, s.inflight, s.pulling, s.current = nil, nil, false, false
+	s.welcome, s.inflight, s.pulling, s.current, s.filling = nil, nil, false, false, nil
 	s.hello = s.e.cfg.Clock.Now()
 	h.Clock = s.hello
 	return emit(h)
@@ -204,6 +205,9 @@ func (s *Session) welcomed(m *wire.Welcome, emit emitFunc) error {
 	}
 	// What was written since Start: nobody may have nudged since.
 	if err := s.export(); err != nil {
+		return err
+	}
+	if err := s.fillStubs(emit); err != nil {
 		return err
 	}
 	if err := s.push(emit); err != nil {

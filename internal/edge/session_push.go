@@ -21,43 +21,20 @@ func (s *Session) push(emit emitFunc) error {
 		if err != nil || len(txs) == 0 {
 			return err
 		}
-		body, err := s.seal(&txs)
-		if err != nil || body == nil {
+		p, err := s.seal(&txs)
+		if err != nil || p == nil {
 			return err
 		}
 		s.pushed = txs[len(txs)-1].Seq
-		s.inflight = append(s.inflight, s.pushed)
-		if err := emit(&wire.Push{Body: body}); err != nil {
+		if err := s.hand(p, s.pushed, emit); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// frameRoom is how much of a frame a message needs beside its body.
-const frameRoom = 1 << 10
-
-// seal packs as many of the transactions as one frame can hold. When not even the
-// first fits, nothing is packed: the chain has no holes, so it keeps the rest
-// back, says why, and downloads go on.
-func (s *Session) seal(txs *[]*change.Transaction) ([]byte, error) {
-	for {
-		body, err := change.SealTransactions(*txs)
-		if err != nil {
-			return nil, fmt.Errorf("seal push: %w", err)
-		}
-		if s.welcome.MaxFrame == 0 || len(body)+frameRoom <= int(s.welcome.MaxFrame) {
-			return body, nil
-		}
-		if n := len(*txs); n > 1 {
-			*txs = (*txs)[:n/2]
-			continue
-		}
-		return nil, s.e.tooLarge((*txs)[0], len(body), s.welcome.MaxFrame)
-	}
-}
-
-// tooLarge notes on a transaction that the hub takes no frame of its size.
+// tooLarge notes on a transaction that an older hub, which knows no parts, takes no
+// frame of its size.
 func (e *Engine) tooLarge(tx *change.Transaction, size int, limit uint32) error {
 	reason := fmt.Sprintf("%d operations in %d bytes, and the hub takes frames of %d at most: raise the hub's limit", len(tx.Ops), size, limit)
 	return e.locked(func() error {
@@ -79,7 +56,16 @@ func (e *Engine) outgoing(after uint64, maxBytes int) ([]*change.Transaction, er
 	if err != nil || complete != 1 {
 		return nil, err
 	}
-	return e.Outbox(after, maxBytes)
+	txs, err := e.Outbox(after, maxBytes)
+	if err != nil || len(txs) == 0 {
+		return nil, err
+	}
+	if err := e.locked(e.sync); busy(err) {
+		return nil, nil // like an export that finds the file locked: the next Tick tries again
+	} else if err != nil {
+		return nil, err
+	}
+	return txs, nil
 }
 
 func (s *Session) pushResult(m *wire.PushResult, emit emitFunc) error {
@@ -91,6 +77,9 @@ func (s *Session) pushResult(m *wire.PushResult, emit emitFunc) error {
 			return fmt.Errorf("begin new incarnation: %w", err)
 		}
 		return s.greet(emit)
+	}
+	if err := s.filled(m.Results); err != nil {
+		return err
 	}
 	err := s.e.locked(func() error { return s.e.markDurable(m.Durable) })
 	if err != nil && !busy(err) { // busy: it is sent again and known as a duplicate

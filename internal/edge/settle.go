@@ -235,12 +235,13 @@ func (e *Engine) markDurable(seq uint64) error {
 	if err != nil || !some {
 		return err
 	}
-	return sqlite.Immediate(e.conn, func() error {
+	note := func() error {
 		err := sqlite.Exec(e.conn, "UPDATE _tidemark_outbox SET state=? WHERE state=? AND seq<=?",
 			change.Int(int64(durable)), change.Int(int64(waiting)), change.Int(int64(seq)))
 		if err != nil {
 			return err
 		}
 		return e.setMeta(metaProgress, change.Int(e.cfg.Clock.Now().UnixMilli()))
-	})
+	}
+	return e.relaxed(func() error { return sqlite.Immediate(e.conn, note) })
 }

@@ -135,7 +135,9 @@ func TestStage_NoRoomForFiles(t *testing.T) {
 	}
 }
 
-func TestTrapD14_TooLargeForAFrame(t *testing.T) {
+// A hub that knows no parts takes nothing larger than a frame: what follows waits,
+// downloads go on, and the reason is told.
+func TestTrapD14_TooLargeForAFrameOfAnOldHub(t *testing.T) {
 	c := enrolled(t)
 	c.h.frame = 6 << 10
 	c.tx("INSERT INTO patient VALUES ('small', 1, 'x', 0, NULL)")

@@ -188,7 +188,7 @@ func (w *work) reset(byHub bool, hlc change.HLC) {
 			result[c] = w.op.New[i]
 		}
 	}
-	*w = work{op: w.op, t: w.t, id: w.id, cols: w.cols, partial: w.partial, result: result, byHub: byHub, hlc: hlc}
+	*w = work{op: w.op, at: w.at, t: w.t, id: w.id, cols: w.cols, partial: w.partial, result: result, byHub: byHub, hlc: hlc}
 }
 
 // scopeOf is the scope a row belongs to in the present state.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -34,7 +35,16 @@ func (b *batch) repeated(rec *Received, t *change.Transaction, first *Received) 
 	journal.ID = rec.ID
 	rec.Tx = &journal
 	if first.Content == rec.Content {
+		if err := b.fill(first, t); err != nil {
+			return 0, fmt.Errorf("take in the values of a stub: %w", err)
+		}
 		return 0, b.echo(rec, first)
+	}
+	if b.stub != nil { // what the copy added cannot be told without the values
+		if err := b.appendIDs(kindVersion, t.ID, rec.ID); err != nil {
+			return 0, err
+		}
+		return 0, b.standIn(rec, &journal)
 	}
 	return b.copied(rec, t, first)
 }

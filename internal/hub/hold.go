@@ -13,6 +13,7 @@ type holds struct {
 	rows   map[rowID][]hold  // rows they touch
 	refs   map[linkID][]hold // parent rows that their rows were unlinked from
 	unique map[uniqueID][]hold
+	absent map[change.TxID]bool // parked without their values
 }
 
 // A hold is one parked operation's claim.
@@ -20,6 +21,7 @@ type hold struct {
 	id   change.TxID
 	kind change.OpKind
 	cols []int // columns an Update sets
+	all  bool  // which columns an Update sets is not known here
 }
 
 // A uniqueID names a value of a UNIQUE set.
@@ -50,6 +52,10 @@ func (h *holds) add(s *shape, p *Parked) error {
 	}
 	if h.rows == nil {
 		h.rows, h.refs, h.unique = map[rowID][]hold{}, map[linkID][]hold{}, map[uniqueID][]hold{}
+		h.absent = map[change.TxID]bool{}
+	}
+	if p.Absent {
+		h.absent[p.ID] = true
 	}
 	for i := range t.Ops {
 		op := &t.Ops[i]
@@ -58,7 +64,7 @@ func (h *holds) add(s *shape, p *Parked) error {
 			continue
 		}
 		before, after := images(tab, op)
-		hd := hold{id: p.ID, kind: op.Kind}
+		hd := hold{id: p.ID, kind: op.Kind, all: p.Absent}
 		for c := range after {
 			if op.Kind == change.Update {
 				hd.cols = append(hd.cols, c)
@@ -158,7 +164,7 @@ type finder func(list []hold, ok func(hold) bool, reason func() string)
 // blocksRow finds parked work on the very row that does not commute with w.
 func (h *holds) blocksRow(w *work, found finder) {
 	clash := func(hd hold) bool {
-		if hd.kind != change.Update || w.op.Kind != change.Update || w.t.rule.ByRow {
+		if hd.all || hd.kind != change.Update || w.op.Kind != change.Update || w.t.rule.ByRow {
 			return true
 		}
 		for j, c := range w.cols {

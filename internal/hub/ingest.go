@@ -20,6 +20,11 @@ import (
 //
 // Refusals of the device as a whole are *wire.Fault.
 func (h *Hub) Push(ctx context.Context, device change.DeviceID, txs []*change.Transaction) (wire.PushResult, error) {
+	return h.push(ctx, device, txs, nil)
+}
+
+// push is Push; with a stub, txs are the one transaction that it stands for.
+func (h *Hub) push(ctx context.Context, device change.DeviceID, txs []*change.Transaction, stub *wire.Stub) (wire.PushResult, error) {
 	size := 0
 	for _, t := range txs {
 		if t.Device != device {
@@ -36,6 +41,7 @@ func (h *Hub) Push(ctx context.Context, device change.DeviceID, txs []*change.Tr
 		if b, err = h.newBatch(tx, device); err != nil {
 			return err
 		}
+		b.stub = stub
 		return b.ingest(txs)
 	}
 	err := h.renew(ctx, func() error {
@@ -69,6 +75,7 @@ type batch struct {
 	fresh    map[change.TxID]bool // ids in pending
 	holds    *holds
 	lives    []change.Incarnation // other lives of the file that the present transaction continues
+	stub     *wire.Stub           // what the present transaction is without its values
 	out      wire.PushResult
 
 	parked  int  // transactions parked by this batch, for the log
@@ -148,13 +155,16 @@ func (b *batch) one(t *change.Transaction) error {
 	}
 	b.buf = change.AppendTransaction(b.buf[:0], t)
 	sum := change.Hash(sha256.Sum256(b.buf)) // t.Sum, without an allocation each
+	if b.stub != nil {
+		sum = b.stub.Sum
+	}
 	if t.Seq <= b.progress.Seq {
 		return b.again(t, sum)
 	}
 	if t.Seq != b.progress.Seq+1 || t.Prev != b.progress.Sum {
 		return errFork
 	}
-	rec := Received{Tx: t, ID: t.ID, Device: t.Device, Inc: t.Incarnation, Seq: t.Seq, Sum: sum, Content: t.Content(), At: b.now}
+	rec := Received{Tx: t, ID: t.ID, Device: t.Device, Inc: t.Incarnation, Seq: t.Seq, Sum: sum, Content: b.contentOf(t), At: b.now}
 	var receipts int
 	if b.fresh[t.ID] {
 		if err := b.flush(); err != nil {
@@ -163,6 +173,10 @@ func (b *batch) one(t *change.Transaction) error {
 	}
 	first, err := b.tx.Known(t.ID)
 	switch {
+	case errors.Is(err, ErrNotFound) && b.stub != nil:
+		if err := b.standIn(&rec, t); err != nil {
+			return err
+		}
 	case errors.Is(err, ErrNotFound):
 		if receipts, err = b.decide(&rec, t, nil); err != nil {
 			return err
@@ -218,8 +232,19 @@ func (b *batch) again(t *change.Transaction, sum change.Hash) error {
 	if err != nil {
 		return err
 	}
+	if err := b.fill(rec, t); err != nil {
+		return fmt.Errorf("take in the values of a stub: %w", err)
+	}
 	b.out.Results = append(b.out.Results, wire.TxResult{Seq: t.Seq, Status: uint8(rec.Status), Reason: rec.Reason})
 	return nil
+}
+
+// contentOf is the content of the whole transaction that t is or stands for.
+func (b *batch) contentOf(t *change.Transaction) change.Hash {
+	if b.stub != nil {
+		return b.stub.Content
+	}
+	return t.Content()
 }
 
 // journalled finds the journal entry of this very record: under its own id, or

@@ -26,6 +26,7 @@ type Parked struct {
 	Dropped   int                `json:"dropped,omitempty"` // operations that a person left out
 	Tries     int                `json:"tries"`             // retries so far
 	Tx        []byte             `json:"tx"`                // change.AppendTransaction of what waits
+	Absent    bool               `json:"absent,omitempty"`  // Tx lacks the values: they are at the device
 	// Places tells where the operations of Tx are in the transaction as it was handed
 	// in; nil: they are the first ones, in order. Left are those that a person left out.
 	Places []uint32 `json:"places,omitempty"`

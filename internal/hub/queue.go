@@ -158,6 +158,9 @@ type Edit struct {
 // the schema, change nothing.
 func (h *Hub) Edit(ctx context.Context, id change.TxID, edits []Edit) ([]Settled, error) {
 	out, err := h.act(ctx, id, func(b *batch, p *Parked) ([]Settled, error) {
+		if p.Absent {
+			return nil, ErrAbsent
+		}
 		t, err := p.Transaction()
 		if err != nil {
 			return nil, err
@@ -267,6 +270,9 @@ func (h *Hub) batchOf(tx Tx, p *Parked) (*batch, error) {
 
 // retry settles p again, and what waited for it.
 func (b *batch) retry(p *Parked) ([]Settled, error) {
+	if p.Absent {
+		return nil, ErrAbsent
+	}
 	t, err := p.Transaction()
 	if err != nil {
 		return nil, err

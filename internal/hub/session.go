@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,8 @@ type Session struct {
 	hub    *Hub
 	device change.DeviceID
 	hello  *wire.Hello // nil until the edge said Hello
+	parts  [][]byte    // of a push whose end has not come
+	size   int         // bytes in parts, at most unpack().Encoded
 
 	mu   sync.Mutex    // guards what follows: Wait reads it
 	held *wire.Pull    // a pull that waits for something to answer
@@ -82,7 +85,8 @@ func (s *Session) greet(ctx context.Context, m *wire.Hello, emit func(wire.Messa
 	}
 	now := s.hub.clock.Now()
 	w := &wire.Welcome{Protocol: min(m.Max, wire.MaxProtocol), Hub: s.hub.name, Clock: now,
-		MaxFrame: uint32(s.hub.limits.Frame), MaxTx: uint32(s.hub.limits.Tx)}
+		MaxFrame: uint32(s.hub.limits.Frame), MaxTx: uint32(s.hub.limits.Tx), Unpack: s.unpack()}
+	s.parts, s.size = nil, 0
 	status := m.Status
 	s.hub.note(s.device, func(p *presence) { p.status = &status })
 	var dev *Device
@@ -154,27 +158,66 @@ func (s *Session) meet(ctx context.Context, dev *Device, m *wire.Hello, now time
 	})
 }
 
-// push takes transactions in.
+// push takes transactions in once the last part of their body is here.
 func (s *Session) push(ctx context.Context, m *wire.Push, emit func(wire.Message) error) error {
-	txs, err := change.OpenTransactions(m.Body, s.limits())
+	body, err := s.gather(m)
 	if err != nil {
 		return s.fail("push", err)
 	}
 	s.hub.note(s.device, func(*presence) {})
-	res, err := s.hub.Push(ctx, s.device, txs)
+	if m.More {
+		return nil
+	}
+	txs, err := change.OpenTransactions(body, s.unpack())
+	if err != nil {
+		return s.fail("push", err)
+	}
+	if m.Stub != nil && len(txs) != 1 {
+		return &wire.Fault{Code: "malformed", Message: fmt.Sprintf("push: a stub for %d transactions", len(txs)), Hint: "the edge is broken: update it"}
+	}
+	res, err := s.hub.push(ctx, s.device, txs, m.Stub)
 	if err != nil {
 		return s.fail("push", err)
 	}
 	return emit(&res)
 }
 
+// gather collects the parts of a push, no more than the hub unpacks, and returns
+// the body with the last one. What a session that ends had collected is forgotten.
+func (s *Session) gather(m *wire.Push) ([]byte, error) {
+	if len(m.Body) > s.hub.limits.Frame {
+		return nil, fmt.Errorf("%w: %d bytes in one frame, the limit is %d", change.ErrTooLarge, len(m.Body), s.hub.limits.Frame)
+	}
+	if !m.More && len(s.parts) == 0 {
+		return m.Body, nil
+	}
+	if m.More && len(m.Body) == 0 {
+		return nil, fmt.Errorf("%w: an empty part", change.ErrCorrupt)
+	}
+	s.size += len(m.Body)
+	if most := s.unpack().Encoded; s.size > most {
+		return nil, fmt.Errorf("%w: %d bytes in parts, the limit is %d", change.ErrTooLarge, s.size, most)
+	}
+	s.parts = append(s.parts, m.Body)
+	if m.More {
+		return nil, nil
+	}
+	body := bytes.Join(s.parts, nil)
+	s.parts, s.size = nil, 0
+	return body, nil
+}
+
 // slack is room for what decoded values take beside their bytes.
 const slack = 64 << 20
 
-// limits is what the hub unpacks of one frame. Transactions above Limits.Tx but
-// below this are taken in and quarantined, so that they do not block their queue.
-func (s *Session) limits() change.Limits {
-	return change.Limits{Encoded: s.hub.limits.Frame, Decoded: 4*s.hub.limits.Tx + slack, Rows: 2 * s.hub.limits.Ops}
+// unpack is what the hub takes of one push, all parts together. Transactions above
+// Limits.Tx but below this are taken in and quarantined; of larger ones the edge
+// sends a stub. Either way they do not block their queue. With the defaults a
+// session holds at most 96 MiB of parts, twice that while it joins them, and what
+// they decode to is bounded by Decoded.
+func (s *Session) unpack() change.Limits {
+	lim := s.hub.limits
+	return change.Limits{Encoded: lim.Frame + lim.Tx + lim.Tx/4, Decoded: 4*lim.Tx + slack, Rows: 2 * lim.Ops}
 }
 
 // fail turns an error into what the other side may hear: faults as they are,

@@ -74,7 +74,7 @@ func (s *Session) snapshot(ctx context.Context, m *wire.Snapshot, emit func(wire
 		return s.fail("snapshot", err)
 	case hashScopes(ask.Scopes) != m.Scopes:
 		return emit(&wire.SnapshotPart{Reason: "the device's scopes changed"})
-	case s.hello.Rules != ask.Setup && !s.hello.Rules.IsZero():
+	case ask.Setup != m.Setup:
 		return emit(&wire.SnapshotPart{Reason: "the hub's setup changed"})
 	case len(ask.DDL) == 0:
 		return emit(&wire.SnapshotPart{Reason: "this hub hands out no table definitions"})

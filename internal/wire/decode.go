@@ -75,7 +75,7 @@ func (r *frameReader) message(f *pb.Frame) Message {
 		return &Chunk{At: cursorIn(p.GetAt()), Body: p.GetBody(), Table: p.GetTable(), After: r.key(p.GetAfter()), Done: p.GetDone(), Total: p.GetTotal()}
 	case *pb.Frame_Snapshot:
 		p := body.Snapshot
-		return &Snapshot{ID: r.hash(p.GetId()), Offset: p.GetOffset(), Scopes: r.hash(p.GetScopes()), Window: p.GetWindow()}
+		return &Snapshot{ID: r.hash(p.GetId()), Offset: p.GetOffset(), Scopes: r.hash(p.GetScopes()), Setup: r.hash(p.GetSetup()), Window: p.GetWindow()}
 	case *pb.Frame_SnapshotPart:
 		p := body.SnapshotPart
 		return &SnapshotPart{ID: r.hash(p.GetId()), At: cursorIn(p.GetAt()), Packed: p.GetPacked(), Size: p.GetSize(), Offset: p.GetOffset(),

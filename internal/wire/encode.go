@@ -58,7 +58,7 @@ func ToFrame(m Message) (*pb.Frame, error) {
 			At: cursorOut(m.At), Body: m.Body, Table: m.Table, After: change.AppendKey(nil, m.After), Done: m.Done, Total: m.Total}}}, nil
 	case *Snapshot:
 		return &pb.Frame{Body: &pb.Frame_Snapshot{Snapshot: &pb.Snapshot{
-			Id: hashOut(m.ID), Offset: m.Offset, Scopes: hashOut(m.Scopes), Window: m.Window}}}, nil
+			Id: hashOut(m.ID), Offset: m.Offset, Scopes: hashOut(m.Scopes), Setup: hashOut(m.Setup), Window: m.Window}}}, nil
 	case *SnapshotPart:
 		return &pb.Frame{Body: &pb.Frame_SnapshotPart{SnapshotPart: &pb.SnapshotPart{
 			Id: hashOut(m.ID), At: cursorOut(m.At), Packed: m.Packed, Size: m.Size, Offset: m.Offset,

@@ -51,7 +51,7 @@ func samples() map[string]Message {
 		"fetch":       &Fetch{Scopes: []rule.ScopeID{"all", "branch/7"}, Table: "orders", After: change.Key{change.Text("a"), change.Int(-1)}, Window: 4},
 		"chunk": &Chunk{At: cursor, Body: []byte("sealed rows"), Table: "orders", After: change.Key{change.BlobString("\xff")},
 			Done: true, Total: map[string]int64{"orders": 12345}},
-		"snapshot": &Snapshot{ID: change.Hash{8}, Offset: 1 << 40, Scopes: change.Hash{5}, Window: 16},
+		"snapshot": &Snapshot{ID: change.Hash{8}, Offset: 1 << 40, Scopes: change.Hash{5}, Setup: change.Hash{7}, Window: 16},
 		"snapshot-part": &SnapshotPart{ID: change.Hash{8}, At: cursor, Packed: 1 << 41, Size: 1 << 42, Offset: 1 << 40,
 			Body: []byte("packed"), Done: true, Wait: true, Reason: "the tables have triggers"},
 		"verify":  &Verify{Cursor: cursor, Scopes: change.Hash{5}, Outcome: 12, Tables: []string{"orders"}, Buckets: []int{0, 255}},

@@ -159,6 +159,7 @@ type Snapshot struct {
 	ID     change.Hash // of the file begun earlier; zero: none yet
 	Offset uint64      // bytes of it that are here
 	Scopes change.Hash // the readable scopes, as Welcome named them
+	Setup  change.Hash // whose tables the file must have
 	Window uint32      // how many parts may be sent before the next Snapshot; ≥ 1
 }
 

@@ -37,13 +37,14 @@ const cacheKB = 16 << 10 // page cache of each connection
 
 // Store implements hub.Store. Its methods may be called concurrently.
 type Store struct {
-	cfg   Config
-	epoch change.Epoch
-	plan  atomic.Pointer[plan]
-	free  chan *sqlite.Conn // idle readers; nil stands for one not yet opened
-	done  chan struct{}     // closed by Close
-	bell  *bell
-	sums  digests
+	cfg    Config
+	epoch  change.Epoch
+	plan   atomic.Pointer[plan]
+	free   chan *sqlite.Conn // idle readers; nil stands for one not yet opened
+	done   chan struct{}     // closed by Close
+	bell   *bell
+	sums   digests
+	photos photos
 
 	writing sync.Mutex
 	writer  *sqlite.Conn
@@ -81,6 +82,7 @@ func Open(cfg Config) (*Store, error) {
 	}
 	s := &Store{cfg: cfg, writer: w, free: make(chan *sqlite.Conn, cfg.Readers),
 		done: make(chan struct{}), updates: map[updateKey]string{}}
+	s.photos.turn, s.photos.making = make(chan struct{}, 1), map[string]*build{}
 	for range cfg.Readers {
 		s.free <- nil
 	}
@@ -307,6 +309,7 @@ func (s *Store) Close() error {
 	var errs []error
 	s.closing.Do(func() {
 		close(s.done)
+		s.photos.close()
 		s.bell.close()
 		for range s.cfg.Readers {
 			if c := <-s.free; c != nil {

@@ -1635,6 +1635,7 @@ type Snapshot struct {
 	Offset        uint64                 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
 	Scopes        []byte                 `protobuf:"bytes,3,opt,name=scopes,proto3" json:"scopes,omitempty"`
 	Window        uint32                 `protobuf:"varint,4,opt,name=window,proto3" json:"window,omitempty"`
+	Setup         []byte                 `protobuf:"bytes,5,opt,name=setup,proto3" json:"setup,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1695,6 +1696,13 @@ func (x *Snapshot) GetWindow() uint32 {
 		return x.Window
 	}
 	return 0
+}
+
+func (x *Snapshot) GetSetup() []byte {
+	if x != nil {
+		return x.Setup
+	}
+	return nil
 }
 
 // SnapshotPart carries bytes of a zstd stream with content checksum, whose
@@ -2304,12 +2312,13 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\n" +
 	"TotalEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"b\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"x\n" +
 	"\bSnapshot\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x16\n" +
 	"\x06scopes\x18\x03 \x01(\fR\x06scopes\x12\x16\n" +
-	"\x06window\x18\x04 \x01(\rR\x06window\"\xdb\x01\n" +
+	"\x06window\x18\x04 \x01(\rR\x06window\x12\x14\n" +
+	"\x05setup\x18\x05 \x01(\fR\x05setup\"\xdb\x01\n" +
 	"\fSnapshotPart\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12#\n" +
 	"\x02at\x18\x02 \x01(\v2\x13.tidemark.v1.CursorR\x02at\x12\x16\n" +
