@@ -75,7 +75,10 @@ func (a *applier) checkParents() error {
 			return err
 		}
 	}
-	return a.checkDeleted()
+	if err := a.checkDeleted(); err != nil {
+		return err
+	}
+	return a.checkShown()
 }
 
 // hold marks the waiting rows that unsettled work needs, and the parents of held

@@ -109,4 +109,10 @@ var mutants = []mutant{
 		before: `	if err := sqlite.Exec(e.conn, "INSERT INTO _tidemark_applying VALUES (1)"); err != nil {`,
 		after:  `	if err := sqlite.Exec(e.conn, "SELECT 1"); err != nil {`,
 	},
+	{
+		name:   "split group on top of what was applied of it",
+		file:   "internal/edge/settle.go",
+		before: `	if o.Waits == nil {`,
+		after:  `	if o.Waits == nil || len(o.Waits) > 0 {`,
+	},
 }

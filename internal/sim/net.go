@@ -151,8 +151,12 @@ func (w *world) deliverDown(s *site) error {
 	w.logf("hub → e%d %s", s.n, describe(m))
 	s.clock.armed = w.chance(60, 6)
 	cut := w.chance(60, 3)
+	_, was := s.engine.Identity()
 	if err := w.atSite(s, func() error { return l.es.Receive(w.ctx, m, w.post(&l.up, cut)) }); err != nil {
 		return err
+	}
+	if _, now := s.engine.Identity(); now != was && !was.IsZero() {
+		w.sometimes("new incarnation")
 	}
 	return w.checkSite(s)
 }
