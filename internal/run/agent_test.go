@@ -295,7 +295,7 @@ func TestSideStatusIsWrittenOverTheOldOne(t *testing.T) {
 	dir := t.TempDir()
 	k := &keeper{Edge: Edge{File: filepath.Join(dir, "a.db")}}
 	k.record(side{State: StateOnline}) // nowhere to write: no harm
-	if err := makeSide(k.File); err != nil {
+	if _, err := makeSide(k.File); err != nil {
 		t.Fatal(err)
 	}
 	k.record(side{State: StateOnline, Error: strings.Repeat("e", 2*sideSize)})

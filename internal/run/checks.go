@@ -28,7 +28,9 @@ func CheckFile(ctx context.Context, e Edge) []checkup.Finding {
 	id, err := ReadIdentity(e.File)
 	switch {
 	case errors.Is(err, ErrNotJoined):
-		c.Add("enrolled", checkup.Note, "tidemark join TOKEN "+e.File, "the file is not enrolled with a hub")
+		if NamesFile(e.File) == nil { // else nothing but the path is worth a word
+			c.Add("enrolled", checkup.Note, "tidemark join TOKEN "+e.File, "the file is not enrolled with a hub")
+		}
 		return c.Found
 	case err != nil:
 		c.Add("enrolled", checkup.Bad, "", "%v", err)
@@ -53,7 +55,7 @@ func (c *exam) capture(ctx context.Context, e Edge) {
 		c.Add("agent", checkup.Note, "tidemark edge "+e.File, "no agent is running")
 	}
 	if s.OutboxDepth > 0 {
-		c.Add("unsafe", checkup.Note, "", "%d transactions are not at the hub yet, the oldest %s old", s.OutboxDepth, time.Duration(s.OldestUnsafe*float64(time.Second)).Round(time.Second))
+		c.Add("unsafe", checkup.Note, "", "transactions that are not at the hub yet: %d, the oldest %s old", s.OutboxDepth, time.Duration(s.OldestUnsafe*float64(time.Second)).Round(time.Second))
 	}
 	if o := time.Duration(s.ClockOffset * float64(time.Second)); o.Abs() > offsetMuch {
 		c.Add("clock", checkup.Warn, "set the clock, or run an NTP client; the hub corrects for it as far as it can", "this machine's clock is %s off the hub's", o.Round(time.Second))

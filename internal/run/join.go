@@ -20,6 +20,10 @@ import (
 type JoinConfig struct {
 	Edge
 	Token string // as `tidemark device add` printed it
+	// Fill makes a file that does not exist yet complete at once, from a snapshot
+	// that the hub prepared, when it can. Any other file is filled by its first sync.
+	Fill     bool
+	Progress func(done, total int64) // bytes of the snapshot; may be nil
 }
 
 // Joined is what became of a file that joined.
@@ -56,7 +60,11 @@ func Join(ctx context.Context, cfg JoinConfig) (*Joined, error) {
 	} else if !errors.Is(err, ErrNotJoined) {
 		return nil, err
 	}
-	if err := makeSide(cfg.File); err != nil {
+	if err := cfg.place(); err != nil {
+		return nil, err
+	}
+	made, err := makeSide(cfg.File)
+	if err != nil {
 		return nil, err
 	}
 	lock, err := disk.Take(lockPath(cfg.File))
@@ -67,18 +75,15 @@ func Join(ctx context.Context, cfg JoinConfig) (*Joined, error) {
 	// A file that cannot take Tidemark must not cost the token.
 	fresh, err := cfg.preflight()
 	if err != nil {
+		cfg.forget(made, err)
 		return nil, err
 	}
 	id, err := cfg.enrol(ctx, token)
 	if err != nil {
+		cfg.forget(made, err)
 		return nil, err
 	}
-	if fresh {
-		if err := cfg.create(); err != nil {
-			return nil, err
-		}
-	}
-	before, err := cfg.objects()
+	before, err := cfg.prepare(ctx, id, fresh)
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +108,22 @@ func Join(ctx context.Context, cfg JoinConfig) (*Joined, error) {
 	out := &Joined{File: cfg.File, URL: id.URL, Device: id.Device, Name: id.Name, Hub: id.Hub}
 	out.compare(before, after)
 	return out, nil
+}
+
+// prepare makes a file that is not there yet, and returns what a file held before
+// Tidemark came.
+func (cfg JoinConfig) prepare(ctx context.Context, id *Identity, fresh bool) (map[[2]string]string, error) {
+	if fresh && cfg.Fill {
+		if filled, err := cfg.fill(ctx, id); err != nil || filled {
+			return nil, err
+		}
+	}
+	if fresh {
+		if err := cfg.create(); err != nil {
+			return nil, err
+		}
+	}
+	return cfg.objects()
 }
 
 // enrol takes the token to the hub, for the key that is kept beside the file.

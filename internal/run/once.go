@@ -9,6 +9,7 @@ import (
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/disk"
 	"github.com/tidemark-sync/tidemark/internal/edge"
+	"github.com/tidemark-sync/tidemark/internal/wire"
 	"github.com/tidemark-sync/tidemark/internal/wire/transport"
 )
 
@@ -72,6 +73,22 @@ func (e Edge) visit(ctx context.Context, wait time.Duration, cfg edge.SessionCon
 	return e.talk(ctx, id, wait, cfg, prepare, finish)
 }
 
+// parting tells the hub how the file stands after the work, when that is not how
+// it stood before.
+func parting(eng *edge.Engine) (func() (*wire.EdgeStatus, error), error) {
+	before, err := eng.Status()
+	if err != nil {
+		return nil, err
+	}
+	return func() (*wire.EdgeStatus, error) {
+		now, err := eng.Status()
+		if err != nil || now.Waiting == before.Waiting && now.Quarantined == before.Quarantined {
+			return nil, err
+		}
+		return &wire.EdgeStatus{OutboxDepth: uint64(now.Waiting), OldestUnsafe: now.OldestUnsafe, Quarantined: uint64(now.Quarantined)}, nil
+	}, nil
+}
+
 // talk opens a file and works in one session with its hub: prepare sets the
 // session up, errDone ends it, and finish gets the engine then. While the hub is
 // away it tries again for as long as wait.
@@ -88,11 +105,16 @@ func (e Edge) talk(ctx context.Context, id *Identity, wait time.Duration, cfg ed
 	if _, err := eng.CheckDrift(); err != nil {
 		return err
 	}
+	last, err := parting(eng)
+	if err != nil {
+		return err
+	}
 	cfg.Agent, cfg.Interval = e.Agent, e.Heartbeat
 	until := e.Clock.Now().Add(wait)
 	b := &backoff{rand: e.Rand, first: backoffFirst, most: 10 * time.Second}
 	for {
 		p := newPeer(eng, id.Device, cfg)
+		p.parting = last
 		prepare(p)
 		err := p.dial(ctx, o)
 		switch {

@@ -24,6 +24,8 @@ type peer struct {
 	check    func() error                          // before each look at the file; may be nil
 	welcomed func()                                // the hub let this device in; may be nil
 	after    func(context.Context, emitFunc) error // after each step; may be nil
+	parting  func() (*wire.EdgeStatus, error)      // what the hub should know at the end; may be nil, or give nil
+	leaving  bool                                  // after is done, the hub was told and has not answered
 }
 
 func newPeer(e *edge.Engine, device change.DeviceID, cfg edge.SessionConfig) *peer {
@@ -39,7 +41,7 @@ func (p *peer) dial(ctx context.Context, o transport.Options) error {
 	ctx, p.stop = context.WithCancel(ctx)
 	defer p.stop()
 	err := transport.Dial(ctx, o, p)
-	if p.done {
+	if p.done || p.leaving { // the work was done, whatever became of the parting word
 		err = errDone
 	}
 	if e := p.s.Close(); e != nil {
@@ -54,6 +56,10 @@ func (p *peer) Start(ctx context.Context, emit func(wire.Message) error) error {
 
 func (p *peer) Receive(ctx context.Context, m wire.Message, emit func(wire.Message) error) error {
 	err := p.s.Receive(ctx, m, emit)
+	if pong, ok := m.(*wire.Pong); ok && p.leaving && pong.N == partingPing {
+		p.finish()
+		return err
+	}
 	if _, ok := m.(*wire.Welcome); ok && err == nil && !p.let {
 		p.let = true
 		if p.welcomed != nil {
@@ -82,14 +88,37 @@ func (p *peer) Tick(ctx context.Context, emit func(wire.Message) error) error {
 }
 
 func (p *peer) step(ctx context.Context, emit emitFunc, err error) error {
-	if err != nil || p.after == nil || p.done {
+	if err != nil || p.after == nil || p.done || p.leaving {
 		return err
 	}
 	err = p.after(ctx, emit)
-	if errors.Is(err, errDone) { // ends in order: the hub is told, nothing is cut off
-		p.done = true
-		p.stop()
-		return nil
+	if errors.Is(err, errDone) {
+		return p.part(emit)
 	}
 	return err
+}
+
+// part ends the session in order. What the edge said of itself as it came is no
+// longer true: the hub would go on counting work as unsafe that it has.
+func (p *peer) part(emit emitFunc) error {
+	if p.parting != nil {
+		st, err := p.parting()
+		if err != nil {
+			return err
+		}
+		if st != nil {
+			p.leaving = true // until the hub's Pong
+			return emit(&wire.Ping{N: partingPing, Status: st})
+		}
+	}
+	p.finish()
+	return nil
+}
+
+// partingPing is beyond what a session counts its own to.
+const partingPing = 1 << 63
+
+func (p *peer) finish() {
+	p.done = true
+	p.stop() // the hub is told, nothing is cut off
 }

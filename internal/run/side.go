@@ -34,6 +34,9 @@ func ReadIdentity(file string) (*Identity, error) {
 	var id Identity
 	err := disk.ReadJSON(filepath.Join(SideDir(file), "agent.json"), &id)
 	if errors.Is(err, fs.ErrNotExist) {
+		if err := NamesFile(file); err != nil {
+			return nil, fmt.Errorf("%w, %w", err, ErrNotJoined)
+		}
 		return nil, fmt.Errorf("%s: %w", file, ErrNotJoined)
 	}
 	if err != nil {
@@ -49,14 +52,18 @@ func writeIdentity(file string, id *Identity) error {
 // keyPath is where the device's private key is.
 func keyPath(file string) string { return filepath.Join(SideDir(file), "device.key") }
 
-// makeSide creates the side directory, for the owner's eyes only.
-func makeSide(file string) error {
+// makeSide creates the side directory, for the owner's eyes only; made says that
+// it was not there.
+func makeSide(file string) (made bool, err error) {
 	dir := SideDir(file)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("create %s: %w", dir, err)
+	switch err := os.Mkdir(dir, 0o700); {
+	case err == nil:
+		made = true
+	case !errors.Is(err, fs.ErrExist):
+		return false, fmt.Errorf("create %s: %w", dir, err)
 	}
 	if err := os.Chmod(dir, 0o700); err != nil {
-		return fmt.Errorf("close %s to others: %w", dir, err)
+		return made, fmt.Errorf("close %s to others: %w", dir, err)
 	}
-	return nil
+	return made, nil
 }

@@ -14,7 +14,7 @@ func TestIdentityIsKeptForTheOwnerOnly(t *testing.T) {
 	if _, err := ReadIdentity(file); !errors.Is(err, ErrNotJoined) {
 		t.Fatalf("before joining: %v", err)
 	}
-	if err := makeSide(file); err != nil {
+	if _, err := makeSide(file); err != nil {
 		t.Fatal(err)
 	}
 	want := &Identity{URL: "https://h:1", Pin: change.Hash{1}, Device: change.DeviceID{2}, Name: "till"}

@@ -15,9 +15,18 @@ import (
 // does not tell (network mounts, containers).
 const DefaultPoll = 250 * time.Millisecond
 
+// lookFirst is how soon after a notice a file is asked whether a commit came of
+// it; later looks double the wait, up to the poll.
+const lookFirst = time.Millisecond
+
 // A watch tells when other programs may have written to a SQLite file. The file
 // system's notices make it quick; PRAGMA data_version on a connection of its own
 // makes it sure.
+//
+// A notice comes when the application writes to the WAL, which is before its
+// commit can be seen: the fsync of synchronous=FULL, SQLite's default, lies
+// between. So after a notice the version is looked at in quick steps until it
+// moves.
 type watch struct {
 	path string
 	poll time.Duration
@@ -36,6 +45,8 @@ func (w *watch) run(ctx context.Context) {
 	}
 	tick := time.NewTicker(w.poll)
 	defer tick.Stop()
+	look, step := time.NewTimer(w.poll), w.poll
+	defer look.Stop()
 	v := disk.Versions{Path: w.path}
 	defer v.Close()
 	base := filepath.Base(w.path)
@@ -50,6 +61,14 @@ func (w *watch) run(ctx context.Context) {
 			}
 			if ours(filepath.Base(e.Name), base) {
 				w.wake()
+				step = lookFirst
+				look.Reset(step)
+			}
+		case <-look.C:
+			if v.Changed() {
+				w.wake()
+			} else if step *= 2; step < w.poll {
+				look.Reset(step)
 			}
 		case <-tick.C:
 			if v.Changed() {
