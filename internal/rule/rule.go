@@ -30,10 +30,11 @@ const (
 )
 
 // Commutes reports whether two edits under p can be applied in either order
-// with one result, so that an edit does not depend on a parked one.
+// with one result, so that an edit does not depend on a parked one. Set does not:
+// adding an element and then removing it is not removing and then adding it.
 func (p Policy) Commutes() bool {
 	switch p {
-	case Counter, Min, Max, Set:
+	case Counter, Min, Max:
 		return true
 	}
 	return false
@@ -41,7 +42,7 @@ func (p Policy) Commutes() bool {
 
 // Computed reports whether the value on an edge's screen is the hub's value with
 // the pending edits applied to it, not the pending value itself.
-func (p Policy) Computed() bool { return p.Commutes() }
+func (p Policy) Computed() bool { return p.Commutes() || p == Set }
 
 // Rules are the decisions for all synced tables.
 type Rules struct {
