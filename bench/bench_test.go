@@ -20,7 +20,7 @@ func TestPartsRunAndHoldTheSameContent(t *testing.T) {
 		"capture": {"capture: bulk insert", "capture: bulk update, by key", "one-row commits, insert", "one-row commits, update"},
 		"bytes":   {"bytes: a row", "bytes: encode", "bytes: decode"},
 		"push":    {"push: hub ingests 10 transactions, 50 row changes"},
-		"W":       {"W1 bootstrap 500 rows", "bootstrap by rows", "W2 upload", "W3 download", "W4 live", "W5 20 edges", "W6 sync"},
+		"W":       {"W1 bootstrap 500 rows", "bootstrap by rows", "W1 bootstrap 500 rows, by snapshot", "bootstrap by snapshot file, cached", "preparing", "W2 upload", "W3 download", "W4 live", "W5 20 edges", "W6 sync"},
 		"memory":  {"memory: hub"},
 	} {
 		t.Run(part, func(t *testing.T) {

@@ -28,6 +28,7 @@ type stage struct {
 	edges  []*peer
 	file   string // of the newest edge
 	next   int    // number of the next edge
+	bare   bool   // edges that join have no file until they fill it
 }
 
 // A sample is one measured run.
@@ -80,7 +81,7 @@ func (b *bench) joinBy(st *stage, n int, by func(token string) (string, error)) 
 			return err
 		}
 	}
-	r, err := p.call(ask{Do: "open", Dir: dir, Tokens: inv.Tokens, Rows: st.rows, Writer: st.next})
+	r, err := p.call(ask{Do: "open", Dir: dir, Tokens: inv.Tokens, Rows: st.rows, Writer: st.next, Bare: st.bare})
 	st.file = r.Address
 	return err
 }

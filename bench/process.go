@@ -16,7 +16,7 @@ import (
 
 // An ask is one command to a role.
 type ask struct {
-	Do     string   // open, invite, write, push, settle, pull, idle, live, poke, await, hash, bytes; the rest is the loop's own
+	Do     string   // open, invite, write, push, settle, pull, fill, idle, live, poke, await, hash, bytes; the rest is the loop's own
 	Dir    string   // where a role keeps its files
 	Tokens []string // one for each edge to open, as the server's reply to invite gave them
 	Rows   int      // size of the seed
@@ -24,6 +24,7 @@ type ask struct {
 	Writer int      // which writer's
 	Edges  int      // how many to invite
 	Count  int      // for await: how many changes must have been seen
+	Bare   bool     // open makes no file: fill does
 }
 
 // A reply is what a role answers.

@@ -54,6 +54,8 @@ func (r *edgeRole) do(a ask) (reply, error) {
 		return timed(r.edges, (*site).push)
 	case "pull", "settle":
 		return timed(r.edges, (*site).sync)
+	case "fill":
+		return timed(r.edges, (*site).fill)
 	case "idle":
 		ans, err := timed(r.edges, (*site).sync)
 		ans.Up, ans.Down = r.edges[0].up, r.edges[0].down
@@ -77,7 +79,7 @@ func (r *edgeRole) open(a ask) (reply, error) {
 	r.rows = a.Rows
 	var out reply
 	for i, text := range a.Tokens {
-		s, err := newSite(filepath.Join(a.Dir, fmt.Sprintf("edge%d.db", i)), text)
+		s, err := newSite(filepath.Join(a.Dir, fmt.Sprintf("edge%d.db", i)), text, a.Bare)
 		if err != nil {
 			return out, err
 		}
@@ -87,8 +89,8 @@ func (r *edgeRole) open(a ask) (reply, error) {
 	return out, nil
 }
 
-// newSite joins with a token; the file does not exist yet.
-func newSite(path, text string) (*site, error) {
+// newSite joins with a token; the file does not exist yet, and stays so when bare.
+func newSite(path, text string, bare bool) (*site, error) {
 	token, err := transport.ParseToken(text)
 	if err != nil {
 		return nil, err
@@ -107,6 +109,9 @@ func newSite(path, text string) (*site, error) {
 		return nil, err
 	}
 	s.device = joined.Device
+	if bare {
+		return s, nil
+	}
 	s.engine, err = edge.Open(edge.Config{Path: path, Clock: clock.System{}, Rand: rand.Reader})
 	return s, err
 }
@@ -125,7 +130,10 @@ func (s *site) close() error {
 		s.done.Wait()
 	}
 	s.client.Close()
-	err := s.engine.Close()
+	var err error
+	if s.engine != nil {
+		err = s.engine.Close()
+	}
 	if s.app != nil {
 		err = errors.Join(err, s.app.Close())
 	}

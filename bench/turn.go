@@ -94,7 +94,7 @@ func (b *bench) w1(stages []*stage) error {
 	b.report(line{Name: fmt.Sprintf("W1 bootstrap %d rows, by rows", b.size(seedSize)), Limit: 4, LimitBytes: 140 * rows}, all, took)
 	b.beside(line{Name: "bootstrap by rows, end to end", Limit: 1.5, Note: "ceiling is the bulk insert of those rows in key order"},
 		inserts, durations(all[tidemark.name]))
-	return nil
+	return b.w1Snapshot(stages, all, d)
 }
 
 // w2 uploads what an edge wrote while offline, until durable at the server.

@@ -22,7 +22,7 @@ func SealRows(rows []*Rows) ([]byte, error) {
 		w.grid(t.Values, len(t.Columns))
 		w.grid(t.Gone, len(t.Key))
 	}
-	out, err := seal(kindRows, w.b)
+	out, err := seal(kindRows, w.b, w.aside)
 	if err != nil {
 		return nil, fmt.Errorf("seal rows: %w", err)
 	}

@@ -30,7 +30,7 @@ func SealTransactions(txs []*Transaction) ([]byte, error) {
 	for _, g := range w.groups(txs, ops) {
 		w.group(g)
 	}
-	out, err := seal(kindTransactions, w.b)
+	out, err := seal(kindTransactions, w.b, w.aside)
 	if err != nil {
 		return nil, fmt.Errorf("seal transactions: %w", err)
 	}

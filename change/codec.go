@@ -77,6 +77,8 @@ type reader struct {
 	i   int
 	err error
 
+	aside string // of a sealed batch: what is not compressed; what is left of it
+
 	// For sealed batches, where few bytes may claim many rows.
 	budget int     // bytes that may still be allocated
 	rows   int     // rows that may still come
@@ -172,6 +174,17 @@ func (r *reader) take(n int) string {
 	return s
 }
 
+// beside takes n bytes of what is not compressed.
+func (r *reader) beside(n int) string {
+	if n < 0 || n > len(r.aside) {
+		r.fail("cut short, %d bytes wanted beside the body", n)
+		return ""
+	}
+	s := r.aside[:n]
+	r.aside = r.aside[n:]
+	return s
+}
+
 func (r *reader) string() string {
 	n := r.uvarint()
 	if n > uint64(r.left()) {
@@ -219,8 +232,8 @@ func (r *reader) values(n int) []Value {
 
 // end reports the first fault, or bytes left over.
 func (r *reader) end() error {
-	if r.err == nil && r.left() > 0 {
-		r.fail("%d bytes left over", r.left())
+	if n := r.left() + len(r.aside); r.err == nil && n > 0 {
+		r.fail("%d bytes left over", n)
 	}
 	return r.err
 }

@@ -33,11 +33,25 @@ func resum(b []byte) []byte {
 }
 
 // raw wraps a body without compression, as an attacker may.
-func raw(kind byte, body []byte) []byte {
+func raw(kind byte, body []byte) []byte { return rawBeside(kind, body, nil) }
+
+func rawBeside(kind byte, body, aside []byte) []byte {
 	b := append([]byte(envelopeMagic), envelopeVersion, kind, 0)
 	b = binary.AppendUvarint(b, uint64(len(body)))
-	b = append(b, body...)
+	b = binary.AppendUvarint(b, uint64(len(aside)))
+	b = append(append(b, body...), aside...)
 	return binary.LittleEndian.AppendUint64(b, xxh3.Hash(b))
+}
+
+// rawSplit is rawBeside of one slice, whose last two bytes say how many before them
+// stand beside the body.
+func rawSplit(kind byte, b []byte) []byte {
+	if len(b) < 2 {
+		return raw(kind, b)
+	}
+	end := len(b) - 2
+	at := end - min(int(binary.LittleEndian.Uint16(b[end:])), end)
+	return rawBeside(kind, b[:at], b[at:end])
 }
 
 func typed(err error) bool { return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrTooLarge) }
@@ -90,7 +104,7 @@ func TestDamageBehindTheChecksum(t *testing.T) {
 		for range 1 + r.IntN(3) {
 			b[r.IntN(len(b))] = byte(r.Uint32())
 		}
-		if txs, err := OpenTransactions(raw(kindTransactions, b), Limits{}); err == nil {
+		if txs, err := OpenTransactions(rawSplit(kindTransactions, b), Limits{}); err == nil {
 			if _, err := SealTransactions(txs); err != nil {
 				t.Fatalf("opened, but cannot be sealed: %v", err)
 			}
@@ -101,7 +115,7 @@ func TestDamageBehindTheChecksum(t *testing.T) {
 		for range 1 + r.IntN(3) {
 			b[r.IntN(len(b))] = byte(r.Uint32())
 		}
-		if rows, err := OpenRows(raw(kindRows, b), Limits{}); err == nil {
+		if rows, err := OpenRows(rawSplit(kindRows, b), Limits{}); err == nil {
 			if _, err := SealRows(rows); err != nil {
 				t.Fatalf("opened, but cannot be sealed: %v", err)
 			}
@@ -111,7 +125,7 @@ func TestDamageBehindTheChecksum(t *testing.T) {
 	}
 }
 
-// bodies are the samples' uncompressed bodies.
+// bodies are the samples' uncompressed bodies, as rawSplit takes them.
 func bodies(tb testing.TB) (txs, rows []byte) {
 	tb.Helper()
 	a, b := sealedSamples(tb)
@@ -123,11 +137,14 @@ func bodies(tb testing.TB) (txs, rows []byte) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return []byte(ra.s), []byte(rb.s)
+	join := func(r *reader) []byte {
+		return binary.LittleEndian.AppendUint16([]byte(r.s+r.aside), uint16(len(r.aside)))
+	}
+	return join(ra), join(rb)
 }
 
 func TestBombs(t *testing.T) {
-	zeros, err := seal(kindRows, make([]byte, 8<<20))
+	zeros, err := seal(kindRows, make([]byte, 8<<20), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +152,7 @@ func TestBombs(t *testing.T) {
 		t.Fatalf("the bomb is %d bytes: not a bomb", len(zeros))
 	}
 	lie := append([]byte(nil), zeros[:envelopeHead]...)
-	lie = binary.AppendUvarint(lie, 200<<20)
+	lie = append(binary.AppendUvarint(lie, 200<<20), 0)
 	lie = append(lie, zeros[len(zeros)-40:]...)
 	billion := []byte{1, 0, 1, 0, 1, 0} // one table "", one column "", key column 0
 	billion = binary.AppendUvarint(billion, 1e9)

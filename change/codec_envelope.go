@@ -24,6 +24,8 @@ const (
 
 	// smallBody is the size below which compression does not pay.
 	smallBody = 96
+	// largeBody is the size from which better compression is worth a fifth more time.
+	largeBody = 64 << 10
 	// maxRatio is the most zstd can expand: a four-byte block to 128 KiB. A
 	// larger claim is a lie, so nothing is allocated for it.
 	maxRatio = 32 << 10
@@ -32,14 +34,8 @@ const (
 // Encoders and decoders of zstd are large and slow to build, and hold no state
 // between calls: the pools are caches, not state.
 var (
-	zstdEncoders = sync.Pool{New: func() any {
-		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
-			zstd.WithEncoderCRC(false))
-		if err != nil {
-			return err
-		}
-		return e
-	}}
+	fastEncoders = sync.Pool{New: func() any { return newEncoder(zstd.SpeedFastest) }}
+	goodEncoders = sync.Pool{New: func() any { return newEncoder(zstd.SpeedDefault) }}
 	zstdDecoders = sync.Pool{New: func() any {
 		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecodeAllCapLimit(true))
 		if err != nil {
@@ -49,26 +45,42 @@ var (
 	}}
 )
 
-// seal wraps a body.
-func seal(kind byte, body []byte) ([]byte, error) {
-	out := make([]byte, 0, envelopeHead+binary.MaxVarintLen32+len(body)/2+envelopeSum+64)
+// newEncoder returns an encoder, or the error.
+func newEncoder(level zstd.EncoderLevel) any {
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
+	if err != nil {
+		return err
+	}
+	return e
+}
+
+// seal wraps a body: what compression works on, and what goes beside it because it
+// looks random. Together in one stream the one would spoil the other's statistics.
+func seal(kind byte, body, aside []byte) ([]byte, error) {
+	out := make([]byte, 0, envelopeHead+binary.MaxVarintLen32+len(body)/2+len(aside)+envelopeSum+64)
 	out = append(out, envelopeMagic...)
 	out = append(out, envelopeVersion, kind, 0)
 	out = binary.AppendUvarint(out, uint64(len(body)))
+	out = binary.AppendUvarint(out, uint64(len(aside)))
 	head := len(out)
 	if len(body) >= smallBody {
-		e, ok := zstdEncoders.Get().(*zstd.Encoder)
+		pool := &fastEncoders
+		if len(body) >= largeBody {
+			pool = &goodEncoders
+		}
+		e, ok := pool.Get().(*zstd.Encoder)
 		if !ok {
 			return nil, fmt.Errorf("seal batch: no zstd encoder")
 		}
 		out = e.EncodeAll(body, out)
-		zstdEncoders.Put(e)
+		pool.Put(e)
 		out[4] = flagZstd
 	}
 	if out[4] == 0 || len(out)-head >= len(body) {
 		out = append(out[:head], body...)
 		out[4] = 0
 	}
+	out = append(out, aside...)
 	return binary.LittleEndian.AppendUint64(out, xxh3.Hash(out)), nil
 }
 
@@ -77,7 +89,7 @@ func unseal(kind byte, b []byte, lim Limits) (*reader, error) {
 	if len(b) > lim.Encoded {
 		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, len(b), lim.Encoded)
 	}
-	if len(b) < envelopeHead+1+envelopeSum {
+	if len(b) < envelopeHead+2+envelopeSum {
 		return nil, fmt.Errorf("%w: cut short at %d bytes", ErrCorrupt, len(b))
 	}
 	end := len(b) - envelopeSum
@@ -100,11 +112,20 @@ func unseal(kind byte, b []byte, lim Limits) (*reader, error) {
 	if raw > uint64(lim.Decoded) {
 		return nil, fmt.Errorf("%w: %d bytes after decompression, the limit is %d", ErrTooLarge, raw, lim.Decoded)
 	}
-	body, err := expand(b[4], b[envelopeHead+n:end], int(raw))
+	stored := b[envelopeHead+n : end]
+	beside, n := binary.Uvarint(stored)
+	if n <= 0 || beside > uint64(len(stored)-n) {
+		return nil, fmt.Errorf("%w: bad length of what is not compressed", ErrCorrupt)
+	}
+	if raw+beside > uint64(lim.Decoded) {
+		return nil, fmt.Errorf("%w: %d bytes after decompression, the limit is %d", ErrTooLarge, raw+beside, lim.Decoded)
+	}
+	at := len(stored) - int(beside)
+	body, err := expand(b[4], stored[n:at], int(raw))
 	if err != nil {
 		return nil, err
 	}
-	return &reader{s: body, budget: lim.Decoded - int(raw), rows: lim.Rows}, nil
+	return &reader{s: body, aside: string(stored[at:]), budget: lim.Decoded - int(raw) - int(beside), rows: lim.Rows}, nil
 }
 
 func expand(flags byte, stored []byte, raw int) (string, error) {

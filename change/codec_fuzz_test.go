@@ -63,7 +63,7 @@ func FuzzOpenTransactions(f *testing.F) {
 	txs, _ := bodies(f)
 	f.Add(txs)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		txs, err := OpenTransactions(raw(kindTransactions, b), fuzzLimits)
+		txs, err := OpenTransactions(rawSplit(kindTransactions, b), fuzzLimits)
 		if err != nil {
 			if !typed(err) {
 				t.Fatal(err)
@@ -90,7 +90,7 @@ func FuzzOpenRows(f *testing.F) {
 	_, rows := bodies(f)
 	f.Add(rows)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		rows, err := OpenRows(raw(kindRows, b), fuzzLimits)
+		rows, err := OpenRows(rawSplit(kindRows, b), fuzzLimits)
 		if err != nil {
 			if !typed(err) {
 				t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -259,9 +260,11 @@ func TestManyShapesRoundTrip(t *testing.T) {
 // Every encoding of a column must be reached, or the laws above prove little.
 func TestColumnEncodings(t *testing.T) {
 	uuids, words, times, ints := make([]Value, 100), make([]Value, 100), make([]Value, 100), make([]Value, 100)
+	moment := make([]Value, 100)
 	s := newShop(3)
 	for i := range 100 {
 		uuids[i] = Text(s.uuid())
+		moment[i] = Text("0190f6a2-7c1e" + s.uuid()[13:])
 		words[i] = Text([]string{"red", "green", "blue"}[i%3])
 		times[i] = Text(fmt.Sprintf("2026-01-02T03:04:%05d", i*7))
 		ints[i] = Int(int64(i) * 5000)
@@ -288,7 +291,9 @@ func TestColumnEncodings(t *testing.T) {
 		{"two levels", []Value{Int(0), Int(1), Int(2), Int(1 << 40), Int(1<<40 + 1), Int(1<<40 + 2), Int(1<<40 + 3)}, []byte{colInt, intDelta}},
 		{"money", []Value{Float(12.99), Float(0.1)}, []byte{colFloat, floatDecimal}},
 		{"negative zero", []Value{Float(math.Copysign(0, -1)), Float(1)}, []byte{colFloat, floatRaw}},
-		{"uuids", uuids, []byte{colText, strUUID}},
+		{"uuids", uuids, []byte{colText, strAside}},
+		{"uuids of one time", moment, []byte{colText, strUUID}},
+		{"uuids of a foreign key", slices.Concat(uuids, uuids), []byte{colText, strDict, byte(len(uuids)), strAside}},
 		{"dictionary", words, []byte{colText, strDict}},
 		{"front", times, []byte{colText, strFront}},
 		{"plain", []Value{Text("x"), Text("yy")}, []byte{colText, strPlain}},
@@ -301,7 +306,7 @@ func TestColumnEncodings(t *testing.T) {
 			t.Errorf("%s: starts with % x, want % x", test.name, w.b[:len(test.want)], test.want)
 		}
 		out := make([]Value, len(test.col))
-		r := &reader{s: string(w.b), budget: 1 << 20, rows: 1 << 20}
+		r := &reader{s: string(w.b), aside: string(w.aside), budget: 1 << 20, rows: 1 << 20}
 		r.column(out, len(out), 1)
 		if err := r.end(); err != nil {
 			t.Errorf("%s: %v", test.name, err)

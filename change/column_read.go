@@ -201,7 +201,9 @@ func (r *reader) strings(kind Kind, out []Value, n, stride int) {
 	case strPlain:
 		r.plain(kind, out, n, stride)
 	case strUUID:
-		r.uuids(kind, out, n, stride)
+		r.uuids(r.take(16*n), kind, out, n, stride)
+	case strAside:
+		r.uuids(r.beside(16*n), kind, out, n, stride)
 	case strDict:
 		r.dictionary(kind, out, n, stride)
 	case strFront:
@@ -226,8 +228,7 @@ func (r *reader) cut(size int64) string {
 	return r.take(int(size))
 }
 
-func (r *reader) uuids(kind Kind, out []Value, n, stride int) {
-	packed := r.take(16 * n)
+func (r *reader) uuids(packed string, kind Kind, out []Value, n, stride int) {
 	if !r.spend(36 * n) {
 		return
 	}
@@ -240,11 +241,12 @@ func (r *reader) uuids(kind Kind, out []Value, n, stride int) {
 }
 
 func (r *reader) dictionary(kind Kind, out []Value, n, stride int) {
-	d := r.count("dictionary entries", 1)
-	if d == 0 || d > n {
-		r.fail("dictionary of %d entries for %d values", d, n)
+	claim := r.uvarint()
+	if claim == 0 || claim > uint64(n) {
+		r.fail("dictionary of %d entries for %d values", claim, n)
 		return
 	}
+	d := int(claim)
 	if !r.spend(cellSize * d) {
 		return
 	}
@@ -254,6 +256,10 @@ func (r *reader) dictionary(kind Kind, out []Value, n, stride int) {
 		r.plain(kind, entries, d, 1)
 	case strFront:
 		r.front(kind, entries, d, 1)
+	case strUUID:
+		r.uuids(r.take(16*d), kind, entries, d, 1)
+	case strAside:
+		r.uuids(r.beside(16*d), kind, entries, d, 1)
 	default:
 		r.fail("unknown dictionary encoding %d", mode)
 	}

@@ -8,18 +8,23 @@ import (
 
 // strings writes a column of texts or blobs, all of one kind.
 func (w *columnWriter) strings(vals []Value) {
-	if w.uuids(vals) {
-		return
-	}
-	if w.dict.build(vals) {
+	uuids := areUUIDs(vals)
+	if w.dict.build(vals, uuids) {
 		w.b = append(w.b, strDict)
 		w.uvarint(uint64(len(w.dict.entries)))
-		entries := w.dict.entries
-		w.plain(entries)
+		w.texts(w.dict.entries, uuids)
 		w.ints(w.dict.index)
 		return
 	}
-	w.plain(vals)
+	w.texts(vals, uuids)
+}
+
+func (w *columnWriter) texts(vals []Value, uuids bool) {
+	if uuids {
+		w.uuids(vals)
+	} else {
+		w.plain(vals)
+	}
 }
 
 // plain writes texts in order, leaving out what each shares with the one before
@@ -65,21 +70,36 @@ func sharedPrefix(a, b string) int {
 	return n
 }
 
-// uuids writes vals packed if all of them are canonical lower-case UUIDs.
-func (w *columnWriter) uuids(vals []Value) bool {
-	if len(vals[0].str) != 36 {
-		return false
-	}
-	start := len(w.b)
-	w.b = append(w.b, strUUID)
+// areUUIDs reports whether all values are canonical lower-case UUIDs.
+func areUUIDs(vals []Value) bool {
 	for i := range vals {
-		var ok bool
-		if w.b, ok = packUUID(w.b, vals[i].str); !ok {
-			w.b = w.b[:start]
+		if !isUUID(vals[i].str) {
 			return false
 		}
 	}
-	return true
+	return len(vals) > 0
+}
+
+// uuids writes UUIDs packed. Those that begin alike, as UUIDs made of the time do,
+// compress; random ones stand aside.
+func (w *columnWriter) uuids(vals []Value) {
+	alike := 0
+	for i := 1; i < len(vals); i++ {
+		if vals[i].str[:8] == vals[i-1].str[:8] {
+			alike++
+		}
+	}
+	if alike*2 >= len(vals) {
+		w.b = append(w.b, strUUID)
+		for i := range vals {
+			w.b = packUUID(w.b, vals[i].str)
+		}
+		return
+	}
+	w.b = append(w.b, strAside)
+	for i := range vals {
+		w.aside = packUUID(w.aside, vals[i].str)
+	}
 }
 
 // unhex maps a lower-case hex digit to its value, anything else to 0xff.
@@ -99,21 +119,24 @@ var unhex = func() (t [256]byte) {
 // uuidAt is where the 16 bytes of a UUID stand in its text.
 var uuidAt = [16]int{0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34}
 
-func packUUID(b []byte, s string) ([]byte, bool) {
+func isUUID(s string) bool {
 	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
-		return b, false
+		return false
 	}
-	var out [16]byte
 	var bad byte
+	for _, at := range uuidAt {
+		bad |= unhex[s[at]] | unhex[s[at+1]]
+	}
+	return bad&0xf0 == 0
+}
+
+// packUUID appends the 16 bytes of a text that isUUID accepts.
+func packUUID(b []byte, s string) []byte {
+	var out [16]byte
 	for i, at := range uuidAt {
-		hi, lo := unhex[s[at]], unhex[s[at+1]]
-		bad |= hi | lo
-		out[i] = hi<<4 | lo
+		out[i] = unhex[s[at]]<<4 | unhex[s[at+1]]
 	}
-	if bad&0xf0 != 0 {
-		return b, false
-	}
-	return append(b, out[:]...), true
+	return append(b, out[:]...)
 }
 
 // hexPair is the two lower-case hex digits of a byte, as two bytes of text.
@@ -141,6 +164,7 @@ const (
 	dictShare  = 4
 	dictMax    = 1 << 12
 	dictSample = 32
+	dictUUIDs  = 1 << 16 // of UUIDs: nothing else finds the repeats in a foreign key
 )
 
 // A dictionary finds the distinct values of a column. Its table is open
@@ -152,11 +176,14 @@ type dictionary struct {
 }
 
 // build reports whether the column is worth a dictionary. It gives up early.
-func (d *dictionary) build(vals []Value) bool {
-	if len(vals) < dictMin || !repeats(vals) {
+func (d *dictionary) build(vals []Value, uuids bool) bool {
+	if len(vals) < dictMin || !uuids && !repeats(vals) {
 		return false
 	}
 	limit := min(len(vals)/dictShare, dictMax)
+	if uuids { // an index is 2 bytes, a UUID 16
+		limit = min(len(vals)*3/4, dictUUIDs)
+	}
 	size := 64
 	for size < 2*limit+2 {
 		size *= 2

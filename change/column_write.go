@@ -41,16 +41,18 @@ const (
 	strUUID  = 1 // 16 bytes for each canonical lower-case UUID
 	strDict  = 2 // the distinct ones, then an index each
 	strFront = 3 // length shared with the one before, lengths of the rest, the rests
+	strAside = 4 // as strUUID, but the bytes stand beside the body
 )
 
 // A columnWriter encodes columns. It chooses among the encodings by what one
 // cheap pass over the column tells: zstd comes afterwards and evens out the rest.
 type columnWriter struct {
-	b    []byte
-	vals []Value // scratch: one column, gathered
-	num  []int64 // scratch: one column of integers
-	more []int64 // scratch: a second one
-	dict dictionary
+	b     []byte
+	aside []byte  // what compression could do nothing for
+	vals  []Value // scratch: one column, gathered
+	num   []int64 // scratch: one column of integers
+	more  []int64 // scratch: a second one
+	dict  dictionary
 }
 
 // columnWriters keeps the writers' buffers: growing them anew for each batch
@@ -70,10 +72,10 @@ func newColumnWriter() *columnWriter {
 
 // release gives the buffers back, without the values they held on to.
 func (w *columnWriter) release() {
-	if cap(w.b)+cellSize*cap(w.vals) > maxKept {
+	if cap(w.b)+cap(w.aside)+cellSize*cap(w.vals) > maxKept {
 		return
 	}
-	w.b = w.b[:0]
+	w.b, w.aside = w.b[:0], w.aside[:0]
 	clear(w.vals[:cap(w.vals)])
 	clear(w.dict.entries[:cap(w.dict.entries)])
 	columnWriters.Put(w)

@@ -51,6 +51,9 @@ a column's type.`,
 					return fmt.Errorf("compare with %s: %w", against, err)
 				}
 			}
+			if err != nil && against != "" {
+				defer d.say("not compared with %s: the faults above come first", against)
+			}
 			return configReport(d, path, conf, faults)
 		},
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -38,7 +39,12 @@ These verbs work on the hub's data directory, whether the hub is serving or not.
 // group is a verb that only holds others.
 func group(cmd *cobra.Command, list []string) error {
 	if len(list) > 0 {
-		return fail(exitUsage, fmt.Errorf("unknown verb %s %s", cmd.Name(), list[0]), "see "+cmd.CommandPath()+" --help")
+		hint := "see " + cmd.CommandPath() + " --help"
+		cmd.SuggestionsMinimumDistance = 2
+		if s := cmd.SuggestionsFor(list[0]); len(s) > 0 {
+			hint = "did you mean: " + cmd.CommandPath() + " " + s[0]
+		}
+		return fail(exitUsage, fmt.Errorf("unknown verb %s %s", cmd.Name(), list[0]), hint)
 	}
 	return cmd.Help()
 }
@@ -153,6 +159,12 @@ func deviceAdd(d *door, o *officeFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if strings.TrimSpace(list[0]) == "" {
+				return fail(exitUsage, errors.New("a device needs a name"), "the form is: "+cmd.UseLine())
+			}
+			if cmd.Flags().Changed("expires") && ttl <= 0 {
+				return fail(exitUsage, fmt.Errorf("--expires %s: a token must be good for a while", ttl), "give a duration such as 2h")
+			}
 			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
 				at, err := off.Endpoint(url)
 				if err != nil {
@@ -177,6 +189,9 @@ func deviceAdd(d *door, o *officeFlags) *cobra.Command {
 				return d.show(out, func(w io.Writer) {
 					d.say("Device %s (%s) may join once until %s:\n\n  tidemark join TOKEN FILE.db\n", list[0],
 						grantText(grants), inv.Expires.Local().Format("2006-01-02 15:04"))
+					if shared := readsOnly(off.Config.Tables.Tables, grants); len(shared) > 0 {
+						d.say("It may read, but not write, the rows of everyone (%s); add --scope all to let it write them.\n", strings.Join(shared, ", "))
+					}
 					fmt.Fprintln(w, token)
 				})
 			})

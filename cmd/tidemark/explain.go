@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io/fs"
+	"syscall"
 
 	"github.com/tidemark-sync/tidemark/internal/config"
 	"github.com/tidemark-sync/tidemark/internal/disk"
@@ -21,6 +22,9 @@ var known = []struct {
 	hint string
 }{
 	{disk.ErrLocked, exitFailed, "only one agent or sync run may work on a file, and one hub on a directory: stop the other one first"},
+	{run.ErrNoDir, exitUsage, "check the path, or make the directory first; the token was not used"},
+	{run.ErrDir, exitUsage, "name the SQLite file itself"},
+	{run.ErrNoFile, exitUsage, "check the path; tidemark join TOKEN FILE makes a new file and enrols it"},
 	{run.ErrNotJoined, exitUsage, "enrol it first: tidemark join TOKEN FILE"},
 	{run.ErrJoined, exitUsage, "tidemark status FILE shows its hub; tidemark detach FILE takes it out again"},
 	{serve.ErrNoHub, exitUsage, "name the hub's directory with --data, or make one: tidemark hub --config tidemark.yaml --import APP.db"},
@@ -34,6 +38,9 @@ var known = []struct {
 	{transport.ErrPin, exitRefused, "the server is not the hub that made the token: check the address, or whether the hub was set up anew; nothing was sent to it"},
 	{transport.ErrUnreachable, exitUnreachable, "local work is kept; check the network and that the hub runs: tidemark doctor FILE"},
 	{run.ErrToken, exitUsage, "copy the whole token, as tidemark device add printed it"},
+	{syscall.EADDRINUSE, exitFailed, "another program listens there: stop it, or name another address with --listen HOST:PORT"},
+	{syscall.ENOTDIR, exitUsage, "check the path: a file is where a directory is meant"},
+	{syscall.EISDIR, exitUsage, "name the file itself, not a directory"},
 	{fs.ErrNotExist, exitFailed, "check the path"},
 	{fs.ErrPermission, exitFailed, "check who owns it, and who runs tidemark"},
 }

@@ -60,7 +60,7 @@ Interrupting (Ctrl-C) ends sessions between two messages; devices go on when it 
 func serveHub(ctx context.Context, d *door, h *serve.Hub) error {
 	at := h.Endpoint()
 	d.event(map[string]any{"event": "listening", "url": at.URL, "pin": at.Pin, "data": string(h.Dir())},
-		"serving %s at %s\nadd a device: tidemark device add NAME --scope KIND/VALUE --data %s", string(h.Dir()), at.URL, string(h.Dir()))
+		"serving %s at %s\nadd a device: tidemark device add NAME --scope KIND/VALUE --data %s", string(h.Dir()), at.URL, word(string(h.Dir())))
 	err := h.Wait(ctx)
 	if e := h.Stop(); err == nil {
 		err = e

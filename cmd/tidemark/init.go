@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-sync/tidemark/internal/proposal"
+	"github.com/tidemark-sync/tidemark/internal/run"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
 )
 
@@ -48,7 +49,7 @@ as it is, and how to fix each. The proposal is a starting point: read it.`,
 			}{list[0], out, p.YAML(), p}
 			return d.show(result, func(w io.Writer) {
 				fmt.Fprint(w, p.Report())
-				fmt.Fprintf(w, "\nwrote %s; read it, then: tidemark hub --config %s --import %s\n", out, out, list[0])
+				fmt.Fprintf(w, "\nwrote %s; read it, then: tidemark hub --config %s --import %s\n", word(out), word(out), word(list[0]))
 			})
 		},
 	}
@@ -59,6 +60,9 @@ as it is, and how to fix each. The proposal is a starting point: read it.`,
 }
 
 func readProposal(_ context.Context, file string) (_ *proposal.Proposal, err error) {
+	if err := run.NamesFile(file); err != nil {
+		return nil, fail(exitFailed, err, "name the SQLite file of the application")
+	}
 	c, err := sqlite.Open(file, sqlite.Options{ReadOnly: true, MustExist: true})
 	if err != nil {
 		return nil, err

@@ -17,7 +17,8 @@ func joinVerb(d *door) *cobra.Command {
 		Use:   "join TOKEN FILE",
 		Short: "Enrol a SQLite file with a hub, and fill it",
 		Long: `Join proves a one-time token to the hub, makes a key for this device, prepares the
-file for capture, and fills it. A file that does not exist is created. Rows that an
+file for capture, and fills it. A file that does not exist is made from a snapshot that the
+hub prepared, if it can, and stands at its path only when it is complete. Rows that an
 existing file already holds are kept: those the hub lacks are handed in, those that
 differ become the hub's, with the local image kept in the rescue table.
 
@@ -36,7 +37,9 @@ With - as TOKEN it is read from standard input, which keeps it out of the proces
 				}
 				token = line
 			}
-			j, err := run.Join(cmd.Context(), run.JoinConfig{Edge: d.edge(list[1]), Token: strings.TrimSpace(token)})
+			m := d.meter("receive "+list[1], "bytes")
+			j, err := run.Join(cmd.Context(), run.JoinConfig{Edge: d.edge(list[1]), Token: strings.TrimSpace(token), Fill: sync, Progress: m.set})
+			m.end()
 			if err != nil {
 				return err
 			}
@@ -74,5 +77,5 @@ func (r joinResult) human(w io.Writer) {
 	if r.Sync != nil {
 		syncedText(w, r.Sync)
 	}
-	fmt.Fprintf(w, "keep it in sync: tidemark edge %s\n", r.File)
+	fmt.Fprintf(w, "keep it in sync: tidemark edge %s\n", word(r.File))
 }

@@ -68,7 +68,7 @@ func fileFacts(d *door, w io.Writer, s *run.EdgeStatus) {
 	}
 	list := [][2]string{{"  unsafe work", unsafe}, {"  agent", agentText(d, s)}}
 	if s.Quarantined > 0 {
-		list = append(list, [2]string{"  quarantine", fmt.Sprintf("%s: tidemark queue list %s", plural(s.Quarantined, "transaction"), s.File)})
+		list = append(list, [2]string{"  quarantine", fmt.Sprintf("%s: tidemark queue list %s", plural(s.Quarantined, "transaction"), word(s.File))})
 	}
 	if s.Unsettled > 0 {
 		list = append(list, [2]string{"  unsettled", plural(s.Unsettled, "transaction") + " at the hub, outcome on its way"})
@@ -81,7 +81,7 @@ func fileFacts(d *door, w io.Writer, s *run.EdgeStatus) {
 		[2]string{"  last progress", d.ago(s.LastProgress)}, [2]string{"  last contact", d.ago(s.LastContact)},
 		[2]string{"  clock offset", span(seconds(s.ClockOffset))}, [2]string{"  hub", s.URL})
 	if s.Rescues > 0 {
-		list = append(list, [2]string{"  rescue copies", fmt.Sprintf("%s: tidemark queue export %s", count(s.Rescues), s.File)})
+		list = append(list, [2]string{"  rescue copies", fmt.Sprintf("%s: tidemark queue export %s", count(s.Rescues), word(s.File))})
 	}
 	facts(w, list)
 }
@@ -89,7 +89,7 @@ func fileFacts(d *door, w io.Writer, s *run.EdgeStatus) {
 func agentText(d *door, s *run.EdgeStatus) string {
 	a := s.Agent
 	if !a.Running {
-		return "not running (tidemark edge " + s.File + ")"
+		return "not running (tidemark edge " + word(s.File) + ")"
 	}
 	text := a.State + " since " + d.ago(a.Since)
 	if a.Error != "" {

@@ -26,7 +26,7 @@ that the hub parked (see tidemark queue) ends it with code 6.`,
 		Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
 			if !once {
-				return fail(exitUsage, errors.New("say --once"), "tidemark edge %s keeps files in sync all the time", list[0])
+				return fail(exitUsage, errors.New("say --once"), "tidemark edge %s keeps files in sync all the time", word(list[0]))
 			}
 			return d.syncAll(cmd.Context(), list, wait)
 		},
@@ -52,7 +52,7 @@ func (d *door) syncAll(ctx context.Context, files []string, wait time.Duration) 
 		out = append(out, s)
 		if s.Quarantined > 0 {
 			errs = append(errs, fail(exitNotInSync, fmt.Errorf("%s: the hub parked %s", f, plural(s.Quarantined, "transaction")),
-				"tidemark queue list %s shows why; the rest is in sync", f))
+				"tidemark queue list %s shows why; the rest is in sync", word(f)))
 		}
 	}
 	if !d.json || len(out) > 0 {
@@ -75,6 +75,6 @@ func (d *door) syncOnce(ctx context.Context, file string, wait time.Duration) (*
 func syncedText(w io.Writer, s *run.Synced) {
 	fmt.Fprintf(w, "%s is in sync with %s, in %s\n", s.File, s.URL, span(s.Took))
 	if s.Quarantined > 0 {
-		fmt.Fprintf(w, "  %s parked at the hub: tidemark queue list %s\n", plural(s.Quarantined, "transaction"), s.File)
+		fmt.Fprintf(w, "  %s parked at the hub: tidemark queue list %s\n", plural(s.Quarantined, "transaction"), word(s.File))
 	}
 }

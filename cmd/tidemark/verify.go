@@ -31,7 +31,7 @@ Stop the agent of the file first.`,
 			err = d.show(v, func(w io.Writer) { verifiedText(w, v) })
 			if err == nil && !v.InSync {
 				err = fail(exitNotInSync, fmt.Errorf("%s differs from the hub in %s", v.File, plural(int64(v.Differs), "row")),
-					"tidemark verify %s --repair takes the hub's rows, and keeps copies of these", v.File)
+					"tidemark verify %s --repair takes the hub's rows, and keeps copies of these", word(v.File))
 			}
 			return err
 		},

@@ -150,14 +150,15 @@ func pump(to, from net.Conn, n *atomic.Int64) {
 	_ = t.CloseWrite() // the other side may be gone already
 }
 
-// counted adds up what is written.
+// counted adds up what is written, before anyone can read it.
 type counted struct {
 	net.Conn
 	n *atomic.Int64
 }
 
 func (c counted) Write(b []byte) (int, error) {
+	c.n.Add(int64(len(b)))
 	n, err := c.Conn.Write(b)
-	c.n.Add(int64(n))
+	c.n.Add(int64(n - len(b)))
 	return n, err
 }

@@ -107,9 +107,18 @@ func TestCutBreaksConnectionsAndRefusesNewOnes(t *testing.T) {
 		t.Error("IsCut after Cut is false")
 	}
 	up, down := k.Bytes()
-	for i, c := range []net.Conn{a, b, dial(t, k)} {
+	for i, c := range []net.Conn{a, b} {
 		if err := exchange(c, "during"); err == nil || isTimeout(err) {
 			t.Errorf("connection %d while cut: %v, want it broken", i, err)
+		}
+	}
+	if c, err := net.Dial("tcp", k.Addr()); err == nil { // it is reset now or in a moment
+		defer func() { _ = c.Close() }()
+		if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if err := exchange(c, "during"); err == nil || isTimeout(err) {
+			t.Errorf("a new connection while cut: %v, want it broken", err)
 		}
 	}
 	if u, d := k.Bytes(); u != up || d != down {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/tidemark-sync/tidemark/internal/cable"
 )
 
 // A story is one telling of the demo.
@@ -17,7 +19,7 @@ type story struct {
 	shell string
 	s     *Screen
 	cast  *cast
-	link  *Link
+	link  *cable.Link
 	begin time.Time
 
 	hub, north, south *app
@@ -91,7 +93,7 @@ func (t *story) serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read where the hub listens: %w", err)
 	}
-	t.link, err = NewLink(at.Host)
+	t.link, err = cable.New(at.Host)
 	return errors.Join(err, t.beat(ctx, readingTime))
 }
 

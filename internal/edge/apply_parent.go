@@ -176,8 +176,14 @@ func (a *applier) parentValues(rm *removal, r ref) ([]change.Value, error) {
 		return rm.key, nil
 	}
 	row, err := a.e.readRow(rm.t, rm.key)
-	if err != nil || row == nil {
+	if err != nil {
 		return nil, err
+	}
+	if tr := a.track(rm.t, rm.key.ID()); row == nil && tr != nil {
+		row = tr.local // the lift took it off the table
+	}
+	if row == nil {
+		return nil, nil
 	}
 	out := make([]change.Value, len(r.to))
 	for i, c := range r.to {

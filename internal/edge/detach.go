@@ -40,7 +40,8 @@ func (e *Engine) Detach(force bool) error {
 	if err != nil {
 		return fmt.Errorf("detach: %w", err)
 	}
-	return e.load()
+	e.forget()
+	return nil
 }
 
 // refuseUnsafe counts what would be lost.

@@ -34,17 +34,20 @@ func (e *Engine) CheckDrift() (*Drift, error) {
 		return nil, err
 	}
 	d := &Drift{}
-	if !same {
-		err = sqlite.Immediate(e.conn, func() error {
-			d, err = e.checkDrift()
-			return err
-		})
-		if err != nil {
-			return nil, fmt.Errorf("check drift: %w", err)
-		}
+	if same {
+		d.Gap, err = e.gap()
+		return d, err
 	}
-	d.Gap, err = e.gap()
-	return d, err
+	err = sqlite.Immediate(e.conn, func() error {
+		if d, err = e.checkDrift(); err == nil {
+			d.Gap, err = e.gap()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("check drift: %w", err)
+	}
+	return d, nil
 }
 
 // sameVersion reports whether nobody changed the schema since capture was made.

@@ -97,8 +97,7 @@ func Open(cfg Config) (*Engine, error) {
 
 // load reads what an earlier Install left in the file.
 func (e *Engine) load() error {
-	e.setup, e.tables, e.shape = nil, nil, 0
-	e.device, e.incarnation = change.DeviceID{}, change.Incarnation{}
+	e.forget()
 	has, err := e.hasLayout()
 	if err != nil || !has {
 		return err
@@ -127,6 +126,12 @@ func (e *Engine) load() error {
 	}
 	e.shape, err = e.metaInt(metaVersion) // if the file moved on since, the next export sees it
 	return err
+}
+
+// forget is a file that is not enrolled.
+func (e *Engine) forget() {
+	e.setup, e.tables, e.shape = nil, nil, 0
+	e.device, e.incarnation = change.DeviceID{}, change.Incarnation{}
 }
 
 func (e *Engine) hasLayout() (bool, error) {

@@ -26,6 +26,9 @@ func (e *Engine) Export() (n int, err error) {
 		n, err = e.export(e.cfg.Clock.Now())
 		return err
 	})
+	if err == nil && n > 0 {
+		e.synced = true // this commit waited for the disk
+	}
 	return n, err
 }
 

@@ -52,7 +52,8 @@ func (e *Engine) unsettled() (out []uint64, err error) {
 // this file was cloned or restored (trap D4). Everything without an outcome is
 // handed in again under new numbers; the uuids stay, so the hub applies it once.
 func (e *Engine) fork() error {
-	return sqlite.Immediate(e.conn, func() error {
+	was := e.incarnation
+	err := sqlite.Immediate(e.conn, func() error {
 		if _, err := e.export(e.cfg.Clock.Now()); err != nil {
 			return err
 		}
@@ -82,6 +83,10 @@ func (e *Engine) fork() error {
 		e.cfg.Logger.Warn("new incarnation: the file was cloned or restored", "incarnation", e.incarnation.String(), "unsettled", len(order))
 		return nil
 	})
+	if err != nil {
+		e.incarnation = was // as the file has it
+	}
+	return err
 }
 
 // rechain numbers the listed transactions, which must be all that the outbox

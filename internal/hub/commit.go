@@ -110,6 +110,7 @@ func (c *committer) lead(ctx context.Context, store Store, limit int) {
 // together runs jobs in one Update, and gives all of them its error.
 func together(ctx context.Context, store Store, group []*job) error {
 	err := store.Update(ctx, func(tx Tx) error {
+		tx.Again()
 		for _, j := range group {
 			if err := j.run(tx); err != nil {
 				return err

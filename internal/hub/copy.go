@@ -94,7 +94,7 @@ func (b *batch) copied(rec *Received, t *change.Transaction, first *Received) (i
 			waits = &ids[i]
 		}
 		p, err := b.tx.Payload(id)
-		if errors.Is(err, ErrNotFound) {
+		if errors.Is(err, ErrNotFound) || err == nil && len(p.Ops) == 0 { // or only a stub came, without rows
 			return b.forgotten(rec, t, known)
 		}
 		if err != nil {

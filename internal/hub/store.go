@@ -104,6 +104,10 @@ type Tx interface {
 	// Savepoint runs fn; when fn fails, everything since is undone and the error
 	// returned, and the transaction goes on.
 	Savepoint(fn func() error) error
+	// Again says that the update's function may be run again from its beginning,
+	// with only the last run counting. A store may use that to make savepoints
+	// only in a second run, when the first one needed them.
+	Again()
 	// As says who writes from here on: the origin and clock that the change log
 	// gives to entries. The zero incarnation is the hub itself, whose entries are
 	// never filtered as somebody's echo.

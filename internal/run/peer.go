@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/edge"
@@ -108,6 +109,7 @@ func (p *peer) part(emit emitFunc) error {
 		}
 		if st != nil {
 			p.leaving = true // until the hub's Pong
+			time.AfterFunc(partingWait, p.stop)
 			return emit(&wire.Ping{N: partingPing, Status: st})
 		}
 	}
@@ -115,8 +117,12 @@ func (p *peer) part(emit emitFunc) error {
 	return nil
 }
 
-// partingPing is beyond what a session counts its own to.
-const partingPing = 1 << 63
+const (
+	// partingPing is beyond what a session counts its own to, and below the bit
+	// that marks the transport's heartbeats.
+	partingPing = 1 << 62
+	partingWait = 5 * time.Second // for the hub's answer; the work is done anyway
+)
 
 func (p *peer) finish() {
 	p.done = true

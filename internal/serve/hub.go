@@ -163,7 +163,8 @@ func (h *Hub) fits(conf *config.Config, fresh bool) error {
 	tables := h.cfg.Dir.DB()
 	if fresh {
 		tables = h.cfg.Import + h.cfg.Schema
-		if script, err := readScript(tables); script != nil || err != nil {
+		script, err := readScript(tables)
+		if err != nil || script != nil && h.cfg.Import == "" {
 			return err // what a script makes is known when it ran
 		}
 	}

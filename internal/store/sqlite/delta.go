@@ -58,7 +58,7 @@ func (v *view) origin(inc change.Incarnation) (int64, error) {
 func (v *view) touchedTables(pos int64, scopes []rule.ScopeID) (map[int64]bool, error) {
 	out := map[int64]bool{}
 	list := pad(scopes)
-	err := sqlite.Query(v.c, `SELECT DISTINCT tbl FROM _tidemark_log WHERE pos > ? AND scope IN (`+marks(len(list))+`)`, func(s *sqlite.Stmt) error {
+	err := sqlite.Query(v.c, touchedSQL(len(list)), func(s *sqlite.Stmt) error {
 		out[s.ColumnInt64(0)] = true
 		return nil
 	}, append([]change.Value{change.Int(pos)}, list...)...)
@@ -68,11 +68,18 @@ func (v *view) touchedTables(pos int64, scopes []rule.ScopeID) (map[int64]bool, 
 	return out, nil
 }
 
+// touchedSQL lists the tables with entries in some of n scopes.
+func touchedSQL(n int) string {
+	return "SELECT DISTINCT tbl FROM _tidemark_log WHERE pos > ? AND scope IN (" + marks(n) + ")"
+}
+
 func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }
 
 // deltaSQL joins the keys touched in some of n scopes with the rows as they are.
 // What follows a parent that the reader moved or deleted is not the reader's own
 // change: the hub may have taken children along that it does not know of.
+// The + keeps SQLite from the index on (tbl, key), by which it would read all that
+// the log holds of the table (trap D19).
 // Columns: the key as logged, whether anybody but self touched it, whether the
 // row is there, whether it is in the scopes, the stored columns.
 func (t *table) deltaSQL(entries, here int) string {
@@ -84,8 +91,8 @@ func (t *table) deltaSQL(entries, here int) string {
 		in = t.inScopes("t.", here)
 	}
 	return "SELECT " + strings.Join(logKeys("l.", len(t.key)), ", ") + ", l.other, t." + sqlite.Quote(t.keyNames[0]) + " IS NOT NULL, " + in + ", " + t.columns +
-		" FROM (SELECT " + keys + ", max(origin <> ? OR op = " + strconv.Itoa(opFollow) + ") AS other FROM _tidemark_log WHERE pos > ? AND tbl = ? AND scope IN (" + marks(entries) +
-		") AND k0 IS NOT NULL GROUP BY " + keys + ") AS l LEFT JOIN " + t.name + " AS t ON " + equals("t.", t.keyNames, logKeys("l.", len(t.key)))
+		" FROM (SELECT " + keys + ", max(origin <> ? OR op = " + strconv.Itoa(opFollow) + ") AS other FROM _tidemark_log WHERE pos > ? AND +tbl = ? AND scope IN (" + marks(entries) +
+		") AND +k0 IS NOT NULL GROUP BY " + keys + ") AS l LEFT JOIN " + t.name + " AS t ON " + equals("t.", t.keyNames, logKeys("l.", len(t.key)))
 }
 
 func (v *view) deltaOf(t *table, pos, origin int64, scopes []rule.ScopeID, limit int, emit func(*change.Rows) error) error {

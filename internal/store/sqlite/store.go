@@ -40,18 +40,22 @@ type Store struct {
 	cfg    Config
 	epoch  change.Epoch
 	plan   atomic.Pointer[plan]
-	free   chan *sqlite.Conn // idle readers; nil stands for one not yet opened
-	done   chan struct{}     // closed by Close
+	free   chan struct{} // a token for each reader that is not lent
+	done   chan struct{} // closed by Close
 	bell   *bell
 	sums   digests
 	photos photos
 
-	writing sync.Mutex
-	writer  *sqlite.Conn
-	updates map[updateKey]string // UPDATE statements by table and columns
-	moved   bool                 // the plan changed since the last Open or Refresh
-	dated   dating               // the last entry of _tidemark_time
-	latest  dating               // as the last Update left the log
+	reading sync.Mutex
+	idle    []*sqlite.Conn // readers opened and not lent, the last used one last
+
+	writing  sync.Mutex
+	writer   *sqlite.Conn
+	updates  map[updateKey]string // UPDATE statements by table and columns
+	moved    bool                 // the plan changed since the last Open or Refresh
+	dated    dating               // the last entry of _tidemark_time
+	latest   dating               // as the last Update left the log
+	cautious int                  // updates to come that make real savepoints
 
 	closing sync.Once
 }
@@ -80,11 +84,11 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open hub: %w", err)
 	}
-	s := &Store{cfg: cfg, writer: w, free: make(chan *sqlite.Conn, cfg.Readers),
+	s := &Store{cfg: cfg, writer: w, free: make(chan struct{}, cfg.Readers),
 		done: make(chan struct{}), updates: map[updateKey]string{}}
-	s.photos.turn, s.photos.making = make(chan struct{}, 1), map[string]*build{}
+	s.photos.prepare()
 	for range cfg.Readers {
-		s.free <- nil
+		s.free <- struct{}{}
 	}
 	if err := s.start(); err != nil {
 		_ = w.Close()
@@ -199,7 +203,7 @@ func (s *Store) viewOnce(ctx context.Context, fn func(hub.View) error) (stale bo
 	if err != nil {
 		return false, err
 	}
-	defer func() { s.free <- c }()
+	defer s.giveBack(c)
 	err = sqlite.Snapshot(c, func() error {
 		p := s.plan.Load()
 		version, _, err := sqlite.One(c, "PRAGMA schema_version")
@@ -215,46 +219,6 @@ func (s *Store) viewOnce(ctx context.Context, fn func(hub.View) error) (stale bo
 	return stale, err
 }
 
-func (s *Store) borrow(ctx context.Context) (*sqlite.Conn, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	select {
-	case <-s.done:
-		return nil, errClosed
-	default:
-	}
-	select {
-	case c := <-s.free:
-		if c != nil {
-			return c, nil
-		}
-		c, err := s.openReader()
-		if err != nil {
-			s.free <- nil
-		}
-		return c, err
-	case <-s.done:
-		return nil, errClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (s *Store) openReader() (*sqlite.Conn, error) {
-	c, err := sqlite.Open(s.cfg.Path, sqlite.Options{MustExist: true, CacheKB: cacheKB})
-	if err != nil {
-		return nil, fmt.Errorf("open reader: %w", err)
-	}
-	for _, p := range []string{"PRAGMA query_only=ON", "PRAGMA temp_store=MEMORY"} {
-		if err := sqlite.Exec(c, p); err != nil {
-			_ = c.Close()
-			return nil, fmt.Errorf("open reader: %s: %w", p, err)
-		}
-	}
-	return c, nil
-}
-
 // Update implements hub.Store.
 func (s *Store) Update(ctx context.Context, fn func(hub.Tx) error) error {
 	s.writing.Lock()
@@ -266,25 +230,47 @@ func (s *Store) Update(ctx context.Context, fn func(hub.Tx) error) error {
 		return err
 	}
 	before := s.plan.Load()
-	var tail int64
-	err := sqlite.Immediate(s.writer, func() error {
-		if err := s.current(); err != nil {
-			return err
-		}
-		t := newTx(s, s.plan.Load())
-		if err := fn(t); err != nil {
-			return err
-		}
-		var err error
-		tail, err = t.end()
-		return err
-	})
+	tail, spoiled, err := s.attempt(fn, s.cautious == 0)
+	if spoiled {
+		s.plan.Store(before)
+		s.cautious = cautiousFor
+		tail, _, err = s.attempt(fn, false)
+	} else if s.cautious > 0 {
+		s.cautious--
+	}
 	if err != nil {
 		s.plan.Store(before)
 		return err
 	}
 	s.bell.ring(tail)
 	return nil
+}
+
+// cautiousFor is how many updates make real savepoints after one that needed them:
+// trouble seldom comes alone.
+const cautiousFor = 16
+
+// attempt runs fn once. A bold one makes no savepoints, if fn may be run again;
+// spoiled says that it would have needed one.
+func (s *Store) attempt(fn func(hub.Tx) error, bold bool) (tail int64, spoiled bool, err error) {
+	var t *tx
+	err = sqlite.Immediate(s.writer, func() error {
+		if err := s.current(); err != nil {
+			return err
+		}
+		t = newTx(s, s.plan.Load())
+		t.mayBold = bold
+		if err := fn(t); err != nil {
+			return err
+		}
+		if t.spoiled {
+			return errSpoiled
+		}
+		var err error
+		tail, err = t.end()
+		return err
+	})
+	return tail, t != nil && t.spoiled, err
 }
 
 // current brings the capture up to date when another program changed the schema.
@@ -312,9 +298,10 @@ func (s *Store) Close() error {
 		s.photos.close()
 		s.bell.close()
 		for range s.cfg.Readers {
-			if c := <-s.free; c != nil {
-				errs = append(errs, c.Close())
-			}
+			<-s.free
+		}
+		for _, c := range s.idle {
+			errs = append(errs, c.Close())
 		}
 		s.writing.Lock()
 		defer s.writing.Unlock()

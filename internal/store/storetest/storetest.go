@@ -23,7 +23,7 @@ func Run(t *testing.T, open Open) {
 		name string
 		test func(t *testing.T, open Open)
 	}{
-		{"Write", write}, {"Constraint", constraint}, {"Savepoint", savepoint}, {"Touched", touched},
+		{"Write", write}, {"Constraint", constraint}, {"Savepoint", savepoint}, {"Again", again}, {"Touched", touched},
 		{"Delta", delta}, {"DeltaOwn", deltaOwn}, {"DeltaOrder", deltaOrder}, {"Scan", scan}, {"Digest", digest}, {"Bucket", bucket},
 		{"Scope", scope}, {"ScopeMove", scopeMove}, {"ScopeVia", scopeVia}, {"ScopeParent", scopeParent},
 		{"ScopeReplaced", scopeReplaced}, {"ScopeArrival", scopeArrival}, {"ScopeRekey", scopeRekey},

@@ -142,6 +142,51 @@ func savepoint(t *testing.T, open Open) {
 	b.expect("who wrote is undone too", b.changes(before, edgeA, branch(7)), "")
 }
 
+// An update that may run again gives what one with savepoints gives, however often
+// the store runs it.
+func again(t *testing.T, open Open) {
+	b := start(t, open)
+	before := b.now()
+	failure := errors.New("no")
+	for _, fails := range []bool{true, true, false} {
+		var got []error
+		b.update(func(tx hub.Tx) error {
+			tx.Again()
+			got = nil
+			if err := tx.As(edgeA, change.NewHLC(5, 0)); err != nil {
+				return err
+			}
+			for _, id := range []string{"p1", "p2", "p3"} {
+				err := tx.Savepoint(func() error {
+					if err := tx.Write(patient(id, 7, "Ann")); err != nil {
+						return err
+					}
+					if fails && id != "p2" {
+						return failure
+					}
+					return nil
+				})
+				got = append(got, err)
+				if err != nil && !errors.Is(err, failure) {
+					return err
+				}
+			}
+			return tx.Write(hub.Effect{Table: "patient", Kind: change.Delete, Key: change.Key{change.Text("p2")}})
+		})
+		if len(got) != 3 || (got[0] != nil) != fails || got[1] != nil || (got[2] != nil) != fails {
+			t.Errorf("the savepoints gave %v", got)
+		}
+		b.update(func(tx hub.Tx) error {
+			row, err := tx.Row("patient", change.Key{change.Text("p1")})
+			if err == nil && (row == nil) != fails {
+				t.Errorf("p1 is %v", row)
+			}
+			return err
+		})
+	}
+	b.expect("only what was kept", b.changes(before, edgeB, branch(7)), "patient 'p1'; patient 'p3'; patient -'p2'")
+}
+
 func trapD23(t *testing.T, open Open) {
 	b := start(t, open)
 	b.update(func(tx hub.Tx) error {

@@ -1,0 +1,176 @@
+package edge
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/clock"
+	"github.com/tidemark-sync/tidemark/internal/hub"
+	"github.com/tidemark-sync/tidemark/internal/rule"
+	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	store "github.com/tidemark-sync/tidemark/internal/store/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/wire"
+)
+
+// A branch is an edge, its application and a real hub with the clinic's tables.
+type branch struct {
+	*clinic
+	hub   *hub.Hub
+	store *store.Store
+	path  string // of the hub's file
+	dev   change.DeviceID
+	rules *rule.Rules
+	up    []wire.Message // what the edge sent in the present session
+	lost  func(n int, m wire.Message) bool
+}
+
+func newBranch(t *testing.T, lim hub.Limits) *branch {
+	t.Helper()
+	c := &clinic{t: t, path: filepath.Join(t.TempDir(), "app.db"), clk: clock.NewManual(time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC))}
+	b := &branch{clinic: c, path: filepath.Join(t.TempDir(), "hub.db"), rules: &rule.Rules{Tables: []rule.Table{
+		{Name: "patient", Scope: rule.Scope{All: true}},
+		{Name: "visit", Scope: rule.Scope{Via: "patient_id"}},
+	}}}
+	if err := store.Create(b.path, clinicDDL); err != nil {
+		t.Fatal(err)
+	}
+	b.serve(lim)
+	inv, err := b.hub.AddDevice(t.Context(), "b1", []rule.Grant{{Scope: rule.ScopeAll, Verbs: rule.Every}}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.dev, _, err = b.hub.Join(t.Context(), inv.Secret, []byte("key")); err != nil {
+		t.Fatal(err)
+	}
+	c.open()
+	t.Cleanup(func() {
+		c.close()
+		_ = b.store.Close()
+	})
+	return b
+}
+
+// serve starts the hub, anew when it runs.
+func (b *branch) serve(lim hub.Limits) {
+	b.t.Helper()
+	if b.store != nil {
+		if err := b.store.Close(); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	var key [32]byte
+	b.seed++
+	key[0], key[1] = byte(b.seed), 99
+	var err error
+	rnd := rand.NewChaCha8(key)
+	if b.store, err = store.Open(store.Config{Path: b.path, Rules: b.rules, Clock: b.clk, Rand: rnd, NoSync: true}); err != nil {
+		b.t.Fatal(err)
+	}
+	b.hub, err = hub.New(context.Background(), hub.Config{Store: b.store, Rules: b.rules, Clock: b.clk, Rand: rnd, Limits: lim,
+		DDL: func(context.Context) ([]string, error) { return clinicDDL, nil }})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// session runs one session until both sides are idle, or until lost says that the
+// line is cut at the edge's n-th message.
+func (b *branch) session() {
+	b.t.Helper()
+	ctx := context.Background()
+	es, hs := NewSession(b.e, SessionConfig{Device: b.dev}), b.hub.NewSession(b.dev)
+	defer es.Close()
+	var up, down []wire.Message
+	b.up = nil
+	send := func(m wire.Message) error { up = append(up, m); return nil }
+	if err := es.Start(ctx, send); err != nil {
+		b.t.Fatal(err)
+	}
+	for nudged := false; ; {
+		var err error
+		switch {
+		case len(up) > 0:
+			m := up[0]
+			up, b.up = up[1:], append(b.up, m)
+			if b.lost != nil && b.lost(len(b.up), m) {
+				return
+			}
+			if p, ok := m.(*wire.Push); ok && len(p.Body) > 0 { // the wire copies
+				n, err := wire.Encode(m)
+				if err != nil {
+					b.t.Fatal(err)
+				}
+				if m, err = wire.Decode(n); err != nil {
+					b.t.Fatal(err)
+				}
+			}
+			err = hs.Receive(ctx, m, func(m wire.Message) error { down = append(down, m); return nil })
+		case len(down) > 0:
+			m := down[0]
+			down = down[1:]
+			err = es.Receive(ctx, m, send)
+		case !nudged:
+			nudged = true
+			err = es.Nudge(ctx, send)
+		default:
+			if err := hs.Wake(ctx, func(m wire.Message) error { down = append(down, m); return nil }); err != nil {
+				b.t.Fatal(err)
+			}
+			if len(down) == 0 {
+				return
+			}
+		}
+		if err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
+
+// parts counts the frames of pushes that the present session sent, and the largest.
+func (b *branch) parts() (n, largest int) {
+	for _, m := range b.up {
+		if p, ok := m.(*wire.Push); ok {
+			n++
+			largest = max(largest, len(p.Body))
+		}
+	}
+	return n, largest
+}
+
+// atHub reads the hub's file as any other program would.
+func (b *branch) atHub(sql, want string) {
+	b.t.Helper()
+	conn, err := sqlite.Open(b.path, sqlite.Options{})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer conn.Close()
+	v, _, err := sqlite.One(conn, sql)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if v.String() != want {
+		b.t.Fatalf("%s\n got %s\nwant %s", sql, v, want)
+	}
+}
+
+func (b *branch) waiting() []hub.Parked {
+	b.t.Helper()
+	list, err := b.hub.Queue(context.Background(), b.dev)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return list
+}
+
+// big is a transaction of about n bytes that do not compress.
+func (b *branch) big(id string, n int) {
+	b.t.Helper()
+	b.tx(fmt.Sprintf("INSERT INTO patient VALUES ('%s', 1, hex(randomblob(%d)), 0, NULL)", id, n/2),
+		fmt.Sprintf("INSERT INTO visit VALUES ('v%s', '%s', 'x')", id, id))
+}
