@@ -143,6 +143,17 @@ func grantText(list []rule.Grant) string {
 	return strings.Join(out, ", ")
 }
 
+// invitable checks what a token is asked for.
+func invitable(cmd *cobra.Command, name string, ttl time.Duration) error {
+	if strings.TrimSpace(name) == "" {
+		return fail(exitUsage, errors.New("a device needs a name"), "the form is: "+cmd.UseLine())
+	}
+	if cmd.Flags().Changed("expires") && ttl <= 0 {
+		return fail(exitUsage, fmt.Errorf("--expires %s: a token must be good for a while", ttl), "give a duration such as 2h")
+	}
+	return nil
+}
+
 func deviceAdd(d *door, o *officeFlags) *cobra.Command {
 	var g grantFlags
 	var ttl time.Duration
@@ -150,7 +161,10 @@ func deviceAdd(d *door, o *officeFlags) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "add NAME",
 		Short: "Register a device and print its one-time join token",
-		Example: `  tidemark device add till-7 --scope branch/7
+		Long: `Add registers a device and prints the token with which one file joins, once. Scopes say
+which rows the device may read and write; the rows of scope all everybody may read, and
+--scope all lets the device write them, too. Without --scope that is all it has.`,
+		Example: `  tidemark device add till-7 --scope all --scope branch/7
   tidemark device add archive --scope branch/7 --scope branch/8 --read-only
   tidemark device add scanner --scope branch/7=insert --expires 2h`,
 		Args: args(cobra.ExactArgs(1)),
@@ -159,11 +173,8 @@ func deviceAdd(d *door, o *officeFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if strings.TrimSpace(list[0]) == "" {
-				return fail(exitUsage, errors.New("a device needs a name"), "the form is: "+cmd.UseLine())
-			}
-			if cmd.Flags().Changed("expires") && ttl <= 0 {
-				return fail(exitUsage, fmt.Errorf("--expires %s: a token must be good for a while", ttl), "give a duration such as 2h")
+			if err := invitable(cmd, list[0], ttl); err != nil {
+				return err
 			}
 			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
 				at, err := off.Endpoint(url)

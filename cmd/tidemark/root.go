@@ -14,7 +14,7 @@ exactly once, offline for as long as it takes. Applications keep using plain SQL
 
   tidemark init shop.db                     propose tidemark.yaml from a file
   tidemark hub --import shop.db             serve it as the hub
-  tidemark device add till-7 --scope branch/7
+  tidemark device add till-7 --scope all --scope branch/7
   tidemark join TOKEN till.db               enrol a file, and fill it
   tidemark edge till.db                     keep it in sync`,
 		SilenceErrors: true,

@@ -28,7 +28,7 @@ func CheckFile(ctx context.Context, e Edge) []checkup.Finding {
 	id, err := ReadIdentity(e.File)
 	switch {
 	case errors.Is(err, ErrNotJoined):
-		if NamesFile(e.File) == nil { // else nothing but the path is worth a word
+		if !errors.Is(NamesFile(e.File), ErrDir) { // else nothing but the path is worth a word
 			c.Add("enrolled", checkup.Note, "tidemark join TOKEN "+e.File, "the file is not enrolled with a hub")
 		}
 		return c.Found
