@@ -32,7 +32,7 @@ func TestErrorsHaveTheirClass(t *testing.T) {
 	} {
 		got := class(fmt.Errorf("sync: %w", c.err))
 		for _, e := range []error{ErrRefused, ErrUnreachable} {
-			if errors.Is(got, e) != (e == c.want) {
+			if errors.Is(got, e) != errors.Is(c.want, e) {
 				t.Errorf("%v: is %v: %v", c.err, e, errors.Is(got, e))
 			}
 		}

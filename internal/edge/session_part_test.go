@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -261,7 +262,8 @@ func TestTrapD14_HubBoundsWhatItCollects(t *testing.T) {
 		for ; err == nil && n < 100; n++ {
 			err = s.Receive(t.Context(), push(), none)
 		}
-		if f, ok := err.(*wire.Fault); !ok || f.Code != name || n > 1+(6<<10+50_000)/6000 {
+		var f *wire.Fault
+		if !errors.As(err, &f) || f.Code != name || n > 1+(6<<10+50_000)/6000 {
 			t.Errorf("%s: after %d parts %v", name, n, err)
 		}
 	}

@@ -130,6 +130,9 @@ func (d *Download) settle(tmp string) error {
 	if err := fresh(d.cfg.Path); err != nil {
 		return err
 	}
+	if err := d.hook("naming"); err != nil {
+		return err
+	}
 	if err := os.Link(tmp, d.cfg.Path); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotFresh, err)
 	}

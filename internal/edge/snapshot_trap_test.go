@@ -143,7 +143,7 @@ func TestTrapS21_SnapshotNeverReplacesAFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.cfg.step = func(name string) error { // comes in the last moment
-		if name == "enrolled" {
+		if name == "naming" {
 			return os.WriteFile(x.path, []byte("mine"), 0o600)
 		}
 		return nil

@@ -98,7 +98,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	if err := h.Shutdown(last); err != nil {
 		_ = h.Close() // what does not end in order ends anyway
 	}
-	_ = <-failed // it only says that the server was shut down
+	<-failed //nolint:errcheck // it only says that the server was shut down
 	return nil
 }
 
