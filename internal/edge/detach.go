@@ -48,9 +48,9 @@ func (e *Engine) Detach(force bool) error {
 func (e *Engine) refuseUnsafe() error {
 	var parts []string
 	for _, q := range []struct{ sql, what string }{
-		{`SELECT count(*) FROM _tidemark_outbox WHERE state=0`, "transactions wait to be sent"},
-		{`SELECT count(*) FROM _tidemark_outbox WHERE state=2`, "transactions are quarantined"},
-		{`SELECT count(*) FROM _tidemark_undo WHERE tbl>0`, "changes are captured and not yet exported"},
+		{`SELECT count(*) FROM _tidemark_outbox WHERE state=0`, "waiting to be sent"},
+		{`SELECT count(*) FROM _tidemark_outbox WHERE state=2`, "in quarantine"},
+		{`SELECT count(*) FROM _tidemark_undo WHERE tbl>0`, "captured and not yet exported"},
 	} {
 		if strings.Contains(q.sql, "_undo") && e.setup == nil {
 			continue

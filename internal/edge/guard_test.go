@@ -151,7 +151,7 @@ func TestTrapD20_DetachRefusesUnsafeWork(t *testing.T) {
 	if err := sqlite.Exec(c.conn, `UPDATE _tidemark_outbox SET state=?`, change.Int(int64(quarantined))); err != nil {
 		t.Fatal(err)
 	}
-	refuses("1 transactions are quarantined")
+	refuses("1 in quarantine")
 	if err := c.Detach(true); err != nil {
 		t.Error(err)
 	}

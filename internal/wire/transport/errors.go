@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"strconv"
@@ -91,6 +92,10 @@ func classify(err error) error {
 	var c *connect.Error
 	if errors.As(err, &c) {
 		return classifyConnect(c)
+	}
+	var local *fs.PathError // its Errno looks like a net.Error, and has nothing to do with the hub
+	if errors.As(err, &local) {
+		return err
 	}
 	var n net.Error
 	var t tls.AlertError
