@@ -145,9 +145,9 @@ func TestTrapD20_DetachRefusesUnsafeWork(t *testing.T) {
 		}
 	}
 	c.exec(`UPDATE t SET a=7`)
-	refuses("2 changes are captured")
+	refuses("2 captured")
 	c.sync()
-	refuses("1 transactions wait")
+	refuses("1 waiting")
 	if err := sqlite.Exec(c.conn, `UPDATE _tidemark_outbox SET state=?`, change.Int(int64(quarantined))); err != nil {
 		t.Fatal(err)
 	}
