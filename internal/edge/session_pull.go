@@ -58,7 +58,14 @@ func (s *Session) fetch(emit emitFunc) error {
 	if at.Done {
 		return s.pull(emit, false)
 	}
-	f := &wire.Fetch{Scopes: s.stage.plan.Fetch, Table: at.Table, Window: s.cfg.FetchWindow}
+	// The scopes are named even when they are all there are: should the grants
+	// change meanwhile, and back again before the closing pull, the chunks still
+	// hold exactly the rows of these.
+	scopes := s.stage.plan.Fetch
+	if s.stage.plan.Full {
+		scopes = readable(s.stage.plan.Grants)
+	}
+	f := &wire.Fetch{Scopes: scopes, Table: at.Table, Window: s.cfg.FetchWindow}
 	if at.After != "" {
 		key, err := change.ParseKeyID(at.After)
 		if err != nil {
