@@ -15,7 +15,19 @@ func (s *Session) startPull(emit emitFunc) error {
 	if err != nil {
 		return err
 	}
+	cursor, _, _, err := s.e.position()
+	if err != nil {
+		return err
+	}
 	p := s.stage.plan
+	if p != nil && p.From != cursor.String() {
+		// Installed already, and the agent died before it could throw this away: the
+		// rows are older than the file.
+		if err := s.stage.drop(); err != nil {
+			return err
+		}
+		p = nil
+	}
 	if p != nil && (p.Setup != s.e.Setup().Hash || p.Scopes != s.welcome.Scopes || !complete && !p.Full) {
 		// Fetched for other tables or other scopes: of no use any more.
 		if err := s.stage.drop(); err != nil {
@@ -41,7 +53,11 @@ func (e *Engine) complete() (bool, error) {
 
 // bootstrap begins fetching what a plan says.
 func (s *Session) bootstrap(p *fetchPlan, emit emitFunc) error {
-	p.Setup = s.e.Setup().Hash
+	cursor, _, _, err := s.e.position()
+	if err != nil {
+		return err
+	}
+	p.Setup, p.From = s.e.Setup().Hash, cursor.String()
 	if err := s.stage.begin(p); err != nil {
 		return err
 	}

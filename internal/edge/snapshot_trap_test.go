@@ -39,7 +39,7 @@ func TestSnapshotGoesOnAfterCuts(t *testing.T) {
 		}
 		kept = d.Have()
 		_, before := w.link.Bytes()
-		limit := before + 1 + r.Int64N(1_500_000)
+		limit := before + 1_500_000 + r.Int64N(3_000_000)
 		stop := make(chan struct{})
 		if tries < 12 {
 			go func() { // pulls the plug in the middle of whatever passes

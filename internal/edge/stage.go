@@ -20,6 +20,7 @@ const stageMemory = 8 << 20
 type fetchPlan struct {
 	Full   bool           `json:"full"`             // everything; otherwise the scopes of Fetch
 	Fetch  []rule.ScopeID `json:"fetch,omitempty"`  // scopes to add
+	From   string         `json:"from,omitempty"`   // the file's cursor as the fetch began
 	Evict  []rule.ScopeID `json:"evict,omitempty"`  // scopes to remove when it is installed
 	Grants []rule.Grant   `json:"grants,omitempty"` // in force when it began
 	Scopes change.Hash    `json:"scopes"`

@@ -86,8 +86,9 @@ func TestSeeds(t *testing.T) {
 // pruned (2), a table taken for empty under a pending delete (155, 182, 198),
 // parents held for pending children (89, 236, 257), parts of a split group counted
 // twice (6), payloads pruned under a restored copy (23, 65), a child shown without
-// its parent (1014), grants that changed and changed back during a fetch (20723).
-var once = []uint64{2, 6, 7, 10, 23, 65, 89, 155, 182, 198, 236, 257, 263, 1014, 20723}
+// its parent (1014), grants that changed and changed back during a fetch (20723),
+// a fetch installed twice because the agent died before throwing it away (20169).
+var once = []uint64{2, 6, 7, 10, 23, 65, 89, 155, 182, 198, 236, 257, 263, 1014, 20169, 20723}
 
 func TestSeedsThatOnceFailed(t *testing.T) {
 	for _, seed := range once {
