@@ -70,6 +70,8 @@ type Table struct {
 	Keys      KeyKind           `json:"keys,omitempty"`
 	Reference bool              `json:"reference,omitempty"` // read-only at edges, sent where a synced row needs it
 	Checks    []Check           `json:"checks,omitempty"`
+	Was       []string          `json:"was,omitempty"`     // earlier names of the table
+	Dropped   []string          `json:"dropped,omitempty"` // columns given up: values for them are let go
 }
 
 // PolicyOf returns the policy in force for a column.
@@ -87,6 +89,17 @@ func (t *Table) PolicyOf(column string) Policy {
 type Column struct {
 	Policy Policy              `json:"policy,omitempty"`
 	States map[string][]string `json:"states,omitempty"` // for States: from → allowed next
+	Was    []string            `json:"was,omitempty"`    // earlier names of the column
+	Lease  *Lease              `json:"lease,omitempty"`  // its numbers come from ranges, one device each
+	// Floor makes a counter bounded: its value never goes below, whoever is offline.
+	Floor *int64 `json:"floor,omitempty"`
+}
+
+// A Lease says how numbers are handed out to devices.
+type Lease struct {
+	Size  int64 `json:"size"`  // numbers in a range
+	Low   int64 `json:"low"`   // numbers left at which a device asks for more
+	Start int64 `json:"start"` // the first number of all
 }
 
 // DeletePolicy says what happens when a delete meets a concurrent update.
@@ -105,6 +118,7 @@ type KeyKind string
 const (
 	KeysGlobal      KeyKind = ""             // unique everywhere, e.g. UUIDs
 	KeysAppAssigned KeyKind = "app-assigned" // integers chosen by the app: collisions are quarantined
+	KeysLeased      KeyKind = "leased"       // integers from leased ranges: see Column.Lease
 )
 
 // A Check is a declared CEL rule that each inserted or updated row must satisfy.

@@ -55,7 +55,8 @@ func (r *frameReader) message(f *pb.Frame) Message {
 		return r.welcome(body.Welcome)
 	case *pb.Frame_Push:
 		p := body.Push
-		return &Push{Body: p.GetBody(), More: p.GetMore(), Stub: r.stub(p.GetStub())}
+		return &Push{Body: p.GetBody(), More: p.GetMore(), Stub: r.stub(p.GetStub()),
+			Confirmed: change.Epoch(p.GetConfirmed()), Lineage: lineageIn(p.GetLineage()), Salvage: p.GetSalvage()}
 	case *pb.Frame_PushResult:
 		p := body.PushResult
 		return &PushResult{Durable: p.GetDurable(), Results: r.results(p.GetResults()), Fork: p.GetFork()}
@@ -64,10 +65,10 @@ func (r *frameReader) message(f *pb.Frame) Message {
 		return &Pull{Cursor: cursorIn(p.GetCursor()), Scopes: r.hash(p.GetScopes()), Outcome: p.GetOutcome(), Wait: p.GetWait(), Echo: p.GetEcho()}
 	case *pb.Frame_Delta:
 		p := body.Delta
-		return &Delta{Body: p.GetBody(), Last: p.GetLast(), Next: cursorIn(p.GetNext()), Outcomes: r.results(p.GetOutcomes()), Mark: p.GetMark()}
+		return &Delta{Body: p.GetBody(), Last: p.GetLast(), Next: cursorIn(p.GetNext()), Outcomes: r.results(p.GetOutcomes()), Mark: p.GetMark(), Seal: p.GetSeal()}
 	case *pb.Frame_Rebase:
 		p := body.Rebase
-		return &Rebase{Full: p.GetFull(), Reason: p.GetReason(), Grants: r.grants(p.GetGrants()), Scopes: r.hash(p.GetScopes())}
+		return &Rebase{Full: p.GetFull(), Reason: p.GetReason(), Grants: r.grants(p.GetGrants()), Scopes: r.hash(p.GetScopes()), Salvage: p.GetSalvage()}
 	case *pb.Frame_Fetch:
 		return r.fetch(body.Fetch)
 	case *pb.Frame_Chunk:
@@ -93,12 +94,38 @@ func (r *frameReader) message(f *pb.Frame) Message {
 	case *pb.Frame_Fault:
 		return FaultIn(body.Fault)
 	}
+	return r.history(f)
+}
+
+// history reads the messages about copies, leases and shapes.
+func (r *frameReader) history(f *pb.Frame) Message {
+	switch body := f.GetBody().(type) {
+	case *pb.Frame_Shape:
+		m := &Shape{}
+		if err := json.Unmarshal(body.Shape.GetSchema(), &m.Schema); err != nil {
+			r.fail("schema of the shape: %w", err)
+		}
+		return m
+	case *pb.Frame_LeaseAsk:
+		return r.leaseAsk(body.LeaseAsk)
+	case *pb.Frame_LeaseGrant:
+		return r.leaseGrant(body.LeaseGrant)
+	case *pb.Frame_Parcel:
+		return &Parcel{Body: body.Parcel.GetBody(), More: body.Parcel.GetMore()}
+	case *pb.Frame_ParcelResult:
+		p := body.ParcelResult
+		m := &ParcelResult{Name: p.GetName(), Results: r.results(p.GetResults())}
+		r.bytes(m.Device[:], p.GetDevice(), "device id")
+		return m
+	}
 	r.fail("it holds no message this build knows")
 	return nil
 }
 
 func (r *frameReader) hello(p *pb.Hello) *Hello {
-	m := &Hello{Min: p.GetMin(), Max: p.GetMax(), Agent: p.GetAgent(), Rules: r.hash(p.GetRules()), Clock: timeIn(p.GetClock())}
+	m := &Hello{Min: p.GetMin(), Max: p.GetMax(), Agent: p.GetAgent(), Rules: r.hash(p.GetRules()), Clock: timeIn(p.GetClock()),
+		Last: p.GetLast(), At: cursorIn(p.GetAt()), Seal: p.GetSeal()}
+	r.bytes(m.Parent[:], p.GetParent(), "parent incarnation")
 	r.bytes(m.Device[:], p.GetDevice(), "device id")
 	r.bytes(m.Incarnation[:], p.GetIncarnation(), "incarnation")
 	r.bytes(m.Schema[:], p.GetSchema(), "schema hash")
@@ -112,13 +139,14 @@ func (r *frameReader) welcome(p *pb.Welcome) *Welcome {
 	m := &Welcome{
 		Protocol: p.GetProtocol(), Hub: p.GetHub(), Epoch: change.Epoch(p.GetEpoch()), Clock: timeIn(p.GetClock()),
 		Grants: r.grants(p.GetGrants()), Scopes: r.hash(p.GetScopes()), MaxFrame: p.GetMaxFrame(), MaxTx: p.GetMaxTx(),
-		Progress: p.GetProgress(), Sum: r.hash(p.GetSum()),
+		Progress: p.GetProgress(), Sum: r.hash(p.GetSum()), Lineage: lineageIn(p.GetLineage()), AskShape: p.GetAskShape(),
 	}
+	r.bytes(m.Device[:], p.GetDevice(), "device id")
 	if u := p.GetUnpack(); u != nil {
 		m.Unpack = change.Limits{Encoded: r.size(u.GetEncoded()), Decoded: r.size(u.GetDecoded()), Rows: r.size(u.GetRows())}
 	}
 	if s := p.GetSetup(); s != nil {
-		m.Setup = &Setup{DDL: s.GetDdl(), Hash: r.hash(s.GetHash())}
+		m.Setup = &Setup{DDL: s.GetDdl(), Hash: r.hash(s.GetHash()), Recipient: s.GetRecipient()}
 		if err := json.Unmarshal(s.GetSchema(), &m.Setup.Schema); err != nil {
 			r.fail("schema of the setup: %w", err)
 		}

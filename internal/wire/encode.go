@@ -38,7 +38,8 @@ func ToFrame(m Message) (*pb.Frame, error) {
 		}
 		return &pb.Frame{Body: &pb.Frame_Welcome{Welcome: w}}, nil
 	case *Push:
-		return &pb.Frame{Body: &pb.Frame_Push{Push: &pb.Push{Body: m.Body, More: m.More, Stub: stubOut(m.Stub)}}}, nil
+		return &pb.Frame{Body: &pb.Frame_Push{Push: &pb.Push{Body: m.Body, More: m.More, Stub: stubOut(m.Stub),
+			Confirmed: uint64(m.Confirmed), Lineage: lineageOut(m.Lineage), Salvage: m.Salvage}}}, nil
 	case *PushResult:
 		return &pb.Frame{Body: &pb.Frame_PushResult{PushResult: &pb.PushResult{
 			Durable: m.Durable, Results: resultsOut(m.Results), Fork: m.Fork}}}, nil
@@ -47,10 +48,10 @@ func ToFrame(m Message) (*pb.Frame, error) {
 			Cursor: cursorOut(m.Cursor), Scopes: hashOut(m.Scopes), Outcome: m.Outcome, Wait: m.Wait, Echo: m.Echo}}}, nil
 	case *Delta:
 		return &pb.Frame{Body: &pb.Frame_Delta{Delta: &pb.Delta{
-			Body: m.Body, Last: m.Last, Next: cursorOut(m.Next), Outcomes: resultsOut(m.Outcomes), Mark: m.Mark}}}, nil
+			Body: m.Body, Last: m.Last, Next: cursorOut(m.Next), Outcomes: resultsOut(m.Outcomes), Mark: m.Mark, Seal: m.Seal}}}, nil
 	case *Rebase:
 		return &pb.Frame{Body: &pb.Frame_Rebase{Rebase: &pb.Rebase{
-			Full: m.Full, Reason: human(m.Reason), Grants: grantsOut(m.Grants), Scopes: hashOut(m.Scopes)}}}, nil
+			Full: m.Full, Reason: human(m.Reason), Grants: grantsOut(m.Grants), Scopes: hashOut(m.Scopes), Salvage: m.Salvage}}}, nil
 	case *Fetch:
 		return &pb.Frame{Body: &pb.Frame_Fetch{Fetch: fetchOut(m)}}, nil
 	case *Chunk:
@@ -75,6 +76,28 @@ func ToFrame(m Message) (*pb.Frame, error) {
 	case *Fault:
 		return &pb.Frame{Body: &pb.Frame_Fault{Fault: FaultOut(m)}}, nil
 	}
+	return historyFrame(m)
+}
+
+// historyFrame does the messages about copies, leases and shapes.
+func historyFrame(m Message) (*pb.Frame, error) {
+	switch m := m.(type) {
+	case *Shape:
+		schema, err := json.Marshal(m.Schema)
+		if err != nil {
+			return nil, fmt.Errorf("encode shape: %w", err)
+		}
+		return &pb.Frame{Body: &pb.Frame_Shape{Shape: &pb.Shape{Schema: schema}}}, nil
+	case *LeaseAsk:
+		return &pb.Frame{Body: &pb.Frame_LeaseAsk{LeaseAsk: leaseAskOut(m)}}, nil
+	case *LeaseGrant:
+		return &pb.Frame{Body: &pb.Frame_LeaseGrant{LeaseGrant: leaseGrantOut(m)}}, nil
+	case *Parcel:
+		return &pb.Frame{Body: &pb.Frame_Parcel{Parcel: &pb.Parcel{Body: m.Body, More: m.More}}}, nil
+	case *ParcelResult:
+		return &pb.Frame{Body: &pb.Frame_ParcelResult{ParcelResult: &pb.ParcelResult{
+			Device: m.Device[:], Name: human(m.Name), Results: resultsOut(m.Results)}}}, nil
+	}
 	return nil, fmt.Errorf("encode %T: not a message of this protocol", m)
 }
 
@@ -82,6 +105,13 @@ func helloOut(m *Hello) *pb.Hello {
 	out := &pb.Hello{
 		Min: m.Min, Max: m.Max, Agent: human(m.Agent),
 		Rules: hashOut(m.Rules), Clock: timeOut(m.Clock), Status: statusOut(&m.Status),
+		Last: m.Last, Seal: m.Seal,
+	}
+	if !m.At.IsZero() {
+		out.At = cursorOut(m.At)
+	}
+	if !m.Parent.IsZero() {
+		out.Parent = m.Parent[:]
 	}
 	if !m.Device.IsZero() {
 		out.Device = m.Device[:]
@@ -99,7 +129,10 @@ func welcomeOut(m *Welcome) (*pb.Welcome, error) {
 	out := &pb.Welcome{
 		Protocol: m.Protocol, Hub: human(m.Hub), Epoch: uint64(m.Epoch), Clock: timeOut(m.Clock),
 		Grants: grantsOut(m.Grants), Scopes: hashOut(m.Scopes), MaxFrame: m.MaxFrame, MaxTx: m.MaxTx,
-		Progress: m.Progress, Sum: hashOut(m.Sum),
+		Progress: m.Progress, Sum: hashOut(m.Sum), Lineage: lineageOut(m.Lineage), AskShape: m.AskShape,
+	}
+	if !m.Device.IsZero() {
+		out.Device = m.Device[:]
 	}
 	if u := m.Unpack; u != (change.Limits{}) {
 		out.Unpack = &pb.Unpack{Encoded: uint64(u.Encoded), Decoded: uint64(u.Decoded), Rows: uint64(u.Rows)}
@@ -115,7 +148,7 @@ func welcomeOut(m *Welcome) (*pb.Welcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	out.Setup = &pb.Setup{Schema: schema, Ddl: m.Setup.DDL, Rules: rules, Hash: hashOut(m.Setup.Hash)}
+	out.Setup = &pb.Setup{Schema: schema, Ddl: m.Setup.DDL, Rules: rules, Hash: hashOut(m.Setup.Hash), Recipient: m.Setup.Recipient}
 	return out, nil
 }
 

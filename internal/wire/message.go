@@ -28,10 +28,16 @@ type Hello struct {
 	Agent       string // build version, for people
 	Device      change.DeviceID
 	Incarnation change.Incarnation
-	Schema      change.SchemaHash // of the synced tables in the file; zero when the file is empty
+	Schema      change.SchemaHash // of the synced tables as the file has them; zero when the file is empty
 	Rules       change.Hash       // of the Setup the edge has; zero when none
 	Clock       time.Time         // the device's wall clock as it sends this
 	Status      EdgeStatus
+	Last        uint64        // last Seq in the incarnation's chain; 0 when there is none
+	At          change.Cursor // the state that the file holds
+	Seal        []byte        // that the hub gave out with At: proof that it did
+	// Parent is the incarnation that this one continues, when the file was found to
+	// be a copy; zero otherwise.
+	Parent change.Incarnation
 }
 
 // EdgeStatus is what the edge says of itself, so that the hub can show it.
@@ -58,6 +64,12 @@ type Welcome struct {
 	// Unpack is the most that one push may hold, all its parts together. Zero from a
 	// hub that knows no parts: a push must fit in one frame there.
 	Unpack change.Limits
+	// Lineage is the hub's lives, oldest first, when Hello.At was of another than the
+	// present one.
+	Lineage []change.Branch
+	Device  change.DeviceID // whom the file belongs to from now on; zero: as it said
+	// AskShape wants the schema that Hello named, as a Shape.
+	AskShape bool
 }
 
 // Setup is what an edge must know to serve a file.
@@ -66,6 +78,9 @@ type Setup struct {
 	DDL    []string // statements that create the tables in an empty file, in order
 	Rules  rule.Rules
 	Hash   change.Hash // names this Setup
+	// Recipient is the age recipient that sealed outboxes are encrypted to; "" from a
+	// hub that takes none.
+	Recipient string
 }
 
 // Push hands in transactions in chain order: edge → hub. A body larger than a frame
@@ -75,6 +90,13 @@ type Push struct {
 	Body []byte // sealed batch of transactions (change.SealTransactions), or a part of one
 	More bool   // the next Push goes on with the body
 	Stub *Stub  // with the last part
+	// Confirmed is the epoch in which a hub once said that it had these transactions;
+	// 0 when none did. All transactions of one push have the same.
+	Confirmed change.Epoch
+	Lineage   []change.Branch // as the edge knows it; with Confirmed
+	// Salvage says that these are rows that the file held of a hub which lost them,
+	// under an incarnation of their own: for a person to look at.
+	Salvage bool
 }
 
 // A Stub says that the body holds one transaction without its values, or even
@@ -124,6 +146,7 @@ type Delta struct {
 	Next     change.Cursor // with Last
 	Outcomes []TxResult    // with Last
 	Mark     uint64        // with Last
+	Seal     []byte        // of Next, for Hello.Seal; with Last
 }
 
 // Rebase answers Pull when the cursor cannot be served: hub → edge. The edge
@@ -133,6 +156,8 @@ type Rebase struct {
 	Reason string
 	Grants []rule.Grant
 	Scopes change.Hash
+	// Salvage asks the edge to offer what it holds and the hub no longer has.
+	Salvage bool
 }
 
 // Fetch asks for bootstrap chunks: edge → hub.
@@ -216,6 +241,70 @@ type Fault struct {
 
 func (f *Fault) Error() string { return f.Code + ": " + f.Message }
 
+// Shape tells the hub the synced tables as the file has them: edge → hub, after a
+// Welcome that asked for it. There is no answer.
+type Shape struct {
+	Schema change.Schema
+}
+
+// LeaseAsk asks for numbers and shares: edge → hub. The answer to an ID is the same
+// however often it is asked.
+type LeaseAsk struct {
+	ID      uint64 // 1, 2, 3 … within the incarnation
+	Numbers []NumberLeft
+	Shares  []ShareLeft
+}
+
+// NumberLeft is what a device holds of a leased number.
+type NumberLeft struct {
+	Name    string // "table.column" in lower case
+	Left    uint64 // numbers not used yet
+	Highest int64  // of the ranges it holds; 0 when none
+}
+
+// ShareLeft is what a device may still take off a bounded counter by itself.
+type ShareLeft struct {
+	Table  string
+	Key    change.Key
+	Column string
+	Left   int64
+}
+
+// LeaseGrant answers LeaseAsk: hub → edge.
+type LeaseGrant struct {
+	ID      uint64
+	Numbers []NumberRange
+	Shares  []ShareGrant
+}
+
+// NumberRange is a range of numbers for one device alone, both ends included.
+type NumberRange struct {
+	Name        string
+	First, Last int64
+}
+
+// ShareGrant adds to, or with a negative Add takes from, a device's share.
+type ShareGrant struct {
+	Table  string
+	Key    change.Key
+	Column string
+	Add    int64
+}
+
+// Parcel hands in a sealed outbox on another device's behalf, in parts like a Push:
+// edge → hub.
+type Parcel struct {
+	Body []byte
+	More bool
+}
+
+// ParcelResult answers Parcel: hub → edge.
+type ParcelResult struct {
+	Device  change.DeviceID // whose work it was
+	Name    string
+	Results []TxResult
+}
+
 func (*Hello) message()        {}
 func (*Welcome) message()      {}
 func (*Push) message()         {}
@@ -232,3 +321,8 @@ func (*Digests) message()      {}
 func (*Ping) message()         {}
 func (*Pong) message()         {}
 func (*Fault) message()        {}
+func (*Shape) message()        {}
+func (*LeaseAsk) message()     {}
+func (*LeaseGrant) message()   {}
+func (*Parcel) message()       {}
+func (*ParcelResult) message() {}

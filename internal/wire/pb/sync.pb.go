@@ -161,6 +161,11 @@ type Frame struct {
 	//	*Frame_Fault
 	//	*Frame_Snapshot
 	//	*Frame_SnapshotPart
+	//	*Frame_Shape
+	//	*Frame_LeaseAsk
+	//	*Frame_LeaseGrant
+	//	*Frame_Parcel
+	//	*Frame_ParcelResult
 	Body          isFrame_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -347,6 +352,51 @@ func (x *Frame) GetSnapshotPart() *SnapshotPart {
 	return nil
 }
 
+func (x *Frame) GetShape() *Shape {
+	if x != nil {
+		if x, ok := x.Body.(*Frame_Shape); ok {
+			return x.Shape
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetLeaseAsk() *LeaseAsk {
+	if x != nil {
+		if x, ok := x.Body.(*Frame_LeaseAsk); ok {
+			return x.LeaseAsk
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetLeaseGrant() *LeaseGrant {
+	if x != nil {
+		if x, ok := x.Body.(*Frame_LeaseGrant); ok {
+			return x.LeaseGrant
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetParcel() *Parcel {
+	if x != nil {
+		if x, ok := x.Body.(*Frame_Parcel); ok {
+			return x.Parcel
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetParcelResult() *ParcelResult {
+	if x != nil {
+		if x, ok := x.Body.(*Frame_ParcelResult); ok {
+			return x.ParcelResult
+		}
+	}
+	return nil
+}
+
 type isFrame_Body interface {
 	isFrame_Body()
 }
@@ -415,6 +465,26 @@ type Frame_SnapshotPart struct {
 	SnapshotPart *SnapshotPart `protobuf:"bytes,16,opt,name=snapshot_part,json=snapshotPart,proto3,oneof"`
 }
 
+type Frame_Shape struct {
+	Shape *Shape `protobuf:"bytes,17,opt,name=shape,proto3,oneof"`
+}
+
+type Frame_LeaseAsk struct {
+	LeaseAsk *LeaseAsk `protobuf:"bytes,18,opt,name=lease_ask,json=leaseAsk,proto3,oneof"`
+}
+
+type Frame_LeaseGrant struct {
+	LeaseGrant *LeaseGrant `protobuf:"bytes,19,opt,name=lease_grant,json=leaseGrant,proto3,oneof"`
+}
+
+type Frame_Parcel struct {
+	Parcel *Parcel `protobuf:"bytes,20,opt,name=parcel,proto3,oneof"`
+}
+
+type Frame_ParcelResult struct {
+	ParcelResult *ParcelResult `protobuf:"bytes,21,opt,name=parcel_result,json=parcelResult,proto3,oneof"`
+}
+
 func (*Frame_Hello) isFrame_Body() {}
 
 func (*Frame_Welcome) isFrame_Body() {}
@@ -446,6 +516,16 @@ func (*Frame_Fault) isFrame_Body() {}
 func (*Frame_Snapshot) isFrame_Body() {}
 
 func (*Frame_SnapshotPart) isFrame_Body() {}
+
+func (*Frame_Shape) isFrame_Body() {}
+
+func (*Frame_LeaseAsk) isFrame_Body() {}
+
+func (*Frame_LeaseGrant) isFrame_Body() {}
+
+func (*Frame_Parcel) isFrame_Body() {}
+
+func (*Frame_ParcelResult) isFrame_Body() {}
 
 type Cursor struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -578,6 +658,10 @@ type Hello struct {
 	Rules         []byte                 `protobuf:"bytes,7,opt,name=rules,proto3" json:"rules,omitempty"`
 	Clock         int64                  `protobuf:"varint,8,opt,name=clock,proto3" json:"clock,omitempty"`
 	Status        *EdgeStatus            `protobuf:"bytes,9,opt,name=status,proto3" json:"status,omitempty"`
+	Last          uint64                 `protobuf:"varint,10,opt,name=last,proto3" json:"last,omitempty"`    // last place in the incarnation's chain
+	At            *Cursor                `protobuf:"bytes,11,opt,name=at,proto3" json:"at,omitempty"`         // state that the file holds
+	Seal          []byte                 `protobuf:"bytes,12,opt,name=seal,proto3" json:"seal,omitempty"`     // that the hub gave out with it
+	Parent        []byte                 `protobuf:"bytes,13,opt,name=parent,proto3" json:"parent,omitempty"` // incarnation that this one continues
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -675,6 +759,34 @@ func (x *Hello) GetStatus() *EdgeStatus {
 	return nil
 }
 
+func (x *Hello) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *Hello) GetAt() *Cursor {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Hello) GetSeal() []byte {
+	if x != nil {
+		return x.Seal
+	}
+	return nil
+}
+
+func (x *Hello) GetParent() []byte {
+	if x != nil {
+		return x.Parent
+	}
+	return nil
+}
+
 type Grant struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Scope         string                 `protobuf:"bytes,1,opt,name=scope,proto3" json:"scope,omitempty"`
@@ -733,6 +845,7 @@ type Setup struct {
 	Ddl           []string               `protobuf:"bytes,2,rep,name=ddl,proto3" json:"ddl,omitempty"`
 	Rules         []byte                 `protobuf:"bytes,3,opt,name=rules,proto3" json:"rules,omitempty"` // JSON
 	Hash          []byte                 `protobuf:"bytes,4,opt,name=hash,proto3" json:"hash,omitempty"`
+	Recipient     string                 `protobuf:"bytes,5,opt,name=recipient,proto3" json:"recipient,omitempty"` // age recipient that sealed outboxes are encrypted to
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -795,6 +908,82 @@ func (x *Setup) GetHash() []byte {
 	return nil
 }
 
+func (x *Setup) GetRecipient() string {
+	if x != nil {
+		return x.Recipient
+	}
+	return ""
+}
+
+// Branch is one life of a hub, and where it left the one before.
+type Branch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint64                 `protobuf:"fixed64,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Fork          *Cursor                `protobuf:"bytes,2,opt,name=fork,proto3" json:"fork,omitempty"` // in the life before; none for the first
+	Mode          string                 `protobuf:"bytes,3,opt,name=mode,proto3" json:"mode,omitempty"`
+	At            int64                  `protobuf:"varint,4,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Branch) Reset() {
+	*x = Branch{}
+	mi := &file_tidemark_v1_sync_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Branch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Branch) ProtoMessage() {}
+
+func (x *Branch) ProtoReflect() protoreflect.Message {
+	mi := &file_tidemark_v1_sync_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Branch.ProtoReflect.Descriptor instead.
+func (*Branch) Descriptor() ([]byte, []int) {
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Branch) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Branch) GetFork() *Cursor {
+	if x != nil {
+		return x.Fork
+	}
+	return nil
+}
+
+func (x *Branch) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *Branch) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
 type Welcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Protocol      uint32                 `protobuf:"varint,1,opt,name=protocol,proto3" json:"protocol,omitempty"`
@@ -808,14 +997,17 @@ type Welcome struct {
 	MaxTx         uint32                 `protobuf:"varint,9,opt,name=max_tx,json=maxTx,proto3" json:"max_tx,omitempty"`
 	Progress      uint64                 `protobuf:"varint,10,opt,name=progress,proto3" json:"progress,omitempty"`
 	Sum           []byte                 `protobuf:"bytes,11,opt,name=sum,proto3" json:"sum,omitempty"`
-	Unpack        *Unpack                `protobuf:"bytes,12,opt,name=unpack,proto3" json:"unpack,omitempty"` // none from a hub that takes a push in one frame only
+	Unpack        *Unpack                `protobuf:"bytes,12,opt,name=unpack,proto3" json:"unpack,omitempty"`                      // none from a hub that takes a push in one frame only
+	Lineage       []*Branch              `protobuf:"bytes,13,rep,name=lineage,proto3" json:"lineage,omitempty"`                    // when the edge does not know this epoch
+	Device        []byte                 `protobuf:"bytes,14,opt,name=device,proto3" json:"device,omitempty"`                      // whom the file belongs to from now on; none: as it said
+	AskShape      bool                   `protobuf:"varint,15,opt,name=ask_shape,json=askShape,proto3" json:"ask_shape,omitempty"` // the hub wants to know the schema that Hello named
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[8]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -827,7 +1019,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[8]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -840,7 +1032,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{8}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Welcome) GetProtocol() uint32 {
@@ -927,6 +1119,27 @@ func (x *Welcome) GetUnpack() *Unpack {
 	return nil
 }
 
+func (x *Welcome) GetLineage() []*Branch {
+	if x != nil {
+		return x.Lineage
+	}
+	return nil
+}
+
+func (x *Welcome) GetDevice() []byte {
+	if x != nil {
+		return x.Device
+	}
+	return nil
+}
+
+func (x *Welcome) GetAskShape() bool {
+	if x != nil {
+		return x.AskShape
+	}
+	return false
+}
+
 // Unpack is the most that one push may hold, all its parts together.
 type Unpack struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -939,7 +1152,7 @@ type Unpack struct {
 
 func (x *Unpack) Reset() {
 	*x = Unpack{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[9]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -951,7 +1164,7 @@ func (x *Unpack) String() string {
 func (*Unpack) ProtoMessage() {}
 
 func (x *Unpack) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[9]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -964,7 +1177,7 @@ func (x *Unpack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unpack.ProtoReflect.Descriptor instead.
 func (*Unpack) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{9}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Unpack) GetEncoded() uint64 {
@@ -993,14 +1206,17 @@ type Push struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Body          []byte                 `protobuf:"bytes,1,opt,name=body,proto3" json:"body,omitempty"`
 	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
-	Stub          *Stub                  `protobuf:"bytes,3,opt,name=stub,proto3" json:"stub,omitempty"` // with the last part
+	Stub          *Stub                  `protobuf:"bytes,3,opt,name=stub,proto3" json:"stub,omitempty"`             // with the last part
+	Confirmed     uint64                 `protobuf:"fixed64,4,opt,name=confirmed,proto3" json:"confirmed,omitempty"` // the epoch in which a hub once confirmed these; 0: none did
+	Lineage       []*Branch              `protobuf:"bytes,5,rep,name=lineage,proto3" json:"lineage,omitempty"`       // as the edge knows it, with confirmed
+	Salvage       bool                   `protobuf:"varint,6,opt,name=salvage,proto3" json:"salvage,omitempty"`      // not the edge's own work: what it held of a hub that lost it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Push) Reset() {
 	*x = Push{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[10]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1012,7 +1228,7 @@ func (x *Push) String() string {
 func (*Push) ProtoMessage() {}
 
 func (x *Push) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[10]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1025,7 +1241,7 @@ func (x *Push) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Push.ProtoReflect.Descriptor instead.
 func (*Push) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{10}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Push) GetBody() []byte {
@@ -1049,6 +1265,27 @@ func (x *Push) GetStub() *Stub {
 	return nil
 }
 
+func (x *Push) GetConfirmed() uint64 {
+	if x != nil {
+		return x.Confirmed
+	}
+	return 0
+}
+
+func (x *Push) GetLineage() []*Branch {
+	if x != nil {
+		return x.Lineage
+	}
+	return nil
+}
+
+func (x *Push) GetSalvage() bool {
+	if x != nil {
+		return x.Salvage
+	}
+	return false
+}
+
 // Stub says that the body holds one transaction without its values: whole, it is
 // larger than the hub unpacks.
 type Stub struct {
@@ -1063,7 +1300,7 @@ type Stub struct {
 
 func (x *Stub) Reset() {
 	*x = Stub{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[11]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1075,7 +1312,7 @@ func (x *Stub) String() string {
 func (*Stub) ProtoMessage() {}
 
 func (x *Stub) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[11]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1088,7 +1325,7 @@ func (x *Stub) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stub.ProtoReflect.Descriptor instead.
 func (*Stub) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{11}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Stub) GetSum() []byte {
@@ -1132,7 +1369,7 @@ type TxResult struct {
 
 func (x *TxResult) Reset() {
 	*x = TxResult{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[12]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1144,7 +1381,7 @@ func (x *TxResult) String() string {
 func (*TxResult) ProtoMessage() {}
 
 func (x *TxResult) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[12]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1157,7 +1394,7 @@ func (x *TxResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TxResult.ProtoReflect.Descriptor instead.
 func (*TxResult) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{12}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TxResult) GetSeq() uint64 {
@@ -1206,7 +1443,7 @@ type PushResult struct {
 
 func (x *PushResult) Reset() {
 	*x = PushResult{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[13]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1218,7 +1455,7 @@ func (x *PushResult) String() string {
 func (*PushResult) ProtoMessage() {}
 
 func (x *PushResult) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[13]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1231,7 +1468,7 @@ func (x *PushResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushResult.ProtoReflect.Descriptor instead.
 func (*PushResult) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{13}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PushResult) GetDurable() uint64 {
@@ -1268,7 +1505,7 @@ type Pull struct {
 
 func (x *Pull) Reset() {
 	*x = Pull{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[14]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1280,7 +1517,7 @@ func (x *Pull) String() string {
 func (*Pull) ProtoMessage() {}
 
 func (x *Pull) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[14]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1293,7 +1530,7 @@ func (x *Pull) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pull.ProtoReflect.Descriptor instead.
 func (*Pull) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{14}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Pull) GetCursor() *Cursor {
@@ -1338,13 +1575,14 @@ type Delta struct {
 	Next          *Cursor                `protobuf:"bytes,3,opt,name=next,proto3" json:"next,omitempty"`
 	Outcomes      []*TxResult            `protobuf:"bytes,4,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
 	Mark          uint64                 `protobuf:"varint,5,opt,name=mark,proto3" json:"mark,omitempty"`
+	Seal          []byte                 `protobuf:"bytes,6,opt,name=seal,proto3" json:"seal,omitempty"` // with next
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Delta) Reset() {
 	*x = Delta{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[15]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1356,7 +1594,7 @@ func (x *Delta) String() string {
 func (*Delta) ProtoMessage() {}
 
 func (x *Delta) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[15]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1369,7 +1607,7 @@ func (x *Delta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delta.ProtoReflect.Descriptor instead.
 func (*Delta) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{15}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Delta) GetBody() []byte {
@@ -1407,19 +1645,27 @@ func (x *Delta) GetMark() uint64 {
 	return 0
 }
 
+func (x *Delta) GetSeal() []byte {
+	if x != nil {
+		return x.Seal
+	}
+	return nil
+}
+
 type Rebase struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Full          bool                   `protobuf:"varint,1,opt,name=full,proto3" json:"full,omitempty"`
 	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	Grants        []*Grant               `protobuf:"bytes,3,rep,name=grants,proto3" json:"grants,omitempty"`
 	Scopes        []byte                 `protobuf:"bytes,4,opt,name=scopes,proto3" json:"scopes,omitempty"`
+	Salvage       bool                   `protobuf:"varint,5,opt,name=salvage,proto3" json:"salvage,omitempty"` // the hub lost history: offer it what it no longer has
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Rebase) Reset() {
 	*x = Rebase{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[16]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +1677,7 @@ func (x *Rebase) String() string {
 func (*Rebase) ProtoMessage() {}
 
 func (x *Rebase) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[16]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +1690,7 @@ func (x *Rebase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rebase.ProtoReflect.Descriptor instead.
 func (*Rebase) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{16}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Rebase) GetFull() bool {
@@ -1475,6 +1721,13 @@ func (x *Rebase) GetScopes() []byte {
 	return nil
 }
 
+func (x *Rebase) GetSalvage() bool {
+	if x != nil {
+		return x.Salvage
+	}
+	return false
+}
+
 type Fetch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Scopes        []string               `protobuf:"bytes,1,rep,name=scopes,proto3" json:"scopes,omitempty"`
@@ -1487,7 +1740,7 @@ type Fetch struct {
 
 func (x *Fetch) Reset() {
 	*x = Fetch{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[17]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1499,7 +1752,7 @@ func (x *Fetch) String() string {
 func (*Fetch) ProtoMessage() {}
 
 func (x *Fetch) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[17]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1512,7 +1765,7 @@ func (x *Fetch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fetch.ProtoReflect.Descriptor instead.
 func (*Fetch) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{17}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Fetch) GetScopes() []string {
@@ -1557,7 +1810,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[18]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1569,7 +1822,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[18]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1582,7 +1835,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{18}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Chunk) GetAt() *Cursor {
@@ -1642,7 +1895,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[19]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1654,7 +1907,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[19]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1667,7 +1920,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{19}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Snapshot) GetId() []byte {
@@ -1724,7 +1977,7 @@ type SnapshotPart struct {
 
 func (x *SnapshotPart) Reset() {
 	*x = SnapshotPart{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[20]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1736,7 +1989,7 @@ func (x *SnapshotPart) String() string {
 func (*SnapshotPart) ProtoMessage() {}
 
 func (x *SnapshotPart) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[20]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1749,7 +2002,7 @@ func (x *SnapshotPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotPart.ProtoReflect.Descriptor instead.
 func (*SnapshotPart) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{20}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SnapshotPart) GetId() []byte {
@@ -1828,7 +2081,7 @@ type Verify struct {
 
 func (x *Verify) Reset() {
 	*x = Verify{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[21]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1840,7 +2093,7 @@ func (x *Verify) String() string {
 func (*Verify) ProtoMessage() {}
 
 func (x *Verify) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[21]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1853,7 +2106,7 @@ func (x *Verify) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verify.ProtoReflect.Descriptor instead.
 func (*Verify) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{21}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Verify) GetCursor() *Cursor {
@@ -1902,7 +2155,7 @@ type Digest struct {
 
 func (x *Digest) Reset() {
 	*x = Digest{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[22]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1914,7 +2167,7 @@ func (x *Digest) String() string {
 func (*Digest) ProtoMessage() {}
 
 func (x *Digest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[22]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1927,7 +2180,7 @@ func (x *Digest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Digest.ProtoReflect.Descriptor instead.
 func (*Digest) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{22}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Digest) GetTable() string {
@@ -1962,7 +2215,7 @@ type Digests struct {
 
 func (x *Digests) Reset() {
 	*x = Digests{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[23]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1974,7 +2227,7 @@ func (x *Digests) String() string {
 func (*Digests) ProtoMessage() {}
 
 func (x *Digests) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[23]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1987,7 +2240,7 @@ func (x *Digests) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Digests.ProtoReflect.Descriptor instead.
 func (*Digests) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{23}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Digests) GetAt() *Cursor {
@@ -2021,7 +2274,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[24]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2033,7 +2286,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[24]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2046,7 +2299,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{24}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Ping) GetN() uint64 {
@@ -2072,7 +2325,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[25]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2084,7 +2337,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[25]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2097,7 +2350,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{25}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Pong) GetN() uint64 {
@@ -2105,6 +2358,542 @@ func (x *Pong) GetN() uint64 {
 		return x.N
 	}
 	return 0
+}
+
+// Shape tells the hub the tables of the file, of those that sync.
+type Shape struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Schema        []byte                 `protobuf:"bytes,1,opt,name=schema,proto3" json:"schema,omitempty"` // JSON
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Shape) Reset() {
+	*x = Shape{}
+	mi := &file_tidemark_v1_sync_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Shape) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Shape) ProtoMessage() {}
+
+func (x *Shape) ProtoReflect() protoreflect.Message {
+	mi := &file_tidemark_v1_sync_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Shape.ProtoReflect.Descriptor instead.
+func (*Shape) Descriptor() ([]byte, []int) {
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Shape) GetSchema() []byte {
+	if x != nil {
+		return x.Schema
+	}
+	return nil
+}
+
+// LeaseAsk asks for numbers and shares. Asking again under the same id gives the
+// same answer again.
+type LeaseAsk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // 1, 2, 3 … within the incarnation
+	Numbers       []*NumberLeft          `protobuf:"bytes,2,rep,name=numbers,proto3" json:"numbers,omitempty"`
+	Shares        []*ShareLeft           `protobuf:"bytes,3,rep,name=shares,proto3" json:"shares,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaseAsk) Reset() {
+	*x = LeaseAsk{}
+	mi := &file_tidemark_v1_sync_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaseAsk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaseAsk) ProtoMessage() {}
+
+func (x *LeaseAsk) ProtoReflect() protoreflect.Message {
+	mi := &file_tidemark_v1_sync_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaseAsk.ProtoReflect.Descriptor instead.
+func (*LeaseAsk) Descriptor() ([]byte, []int) {
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *LeaseAsk) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *LeaseAsk) GetNumbers() []*NumberLeft {
+	if x != nil {
+		return x.Numbers
+	}
+	return nil
+}
+
+func (x *LeaseAsk) GetShares() []*ShareLeft {
+	if x != nil {
+		return x.Shares
+	}
+	return nil
+}
+
+type NumberLeft struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`        // table.column, lower case
+	Left          uint64                 `protobuf:"varint,2,opt,name=left,proto3" json:"left,omitempty"`       // numbers not used yet
+	Highest       int64                  `protobuf:"varint,3,opt,name=highest,proto3" json:"highest,omitempty"` // of the ranges held; 0: none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NumberLeft) Reset() {
+	*x = NumberLeft{}
+	mi := &file_tidemark_v1_sync_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NumberLeft) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NumberLeft) ProtoMessage() {}
+
+func (x *NumberLeft) ProtoReflect() protoreflect.Message {
+	mi := &file_tidemark_v1_sync_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NumberLeft.ProtoReflect.Descriptor instead.
+func (*NumberLeft) Descriptor() ([]byte, []int) {
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *NumberLeft) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *NumberLeft) GetLeft() uint64 {
+	if x != nil {
+		return x.Left
+	}
+	return 0
+}
+
+func (x *NumberLeft) GetHighest() int64 {
+	if x != nil {
+		return x.Highest
+	}
+	return 0
+}
+
+type ShareLeft struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Table         string                 `protobuf:"bytes,1,opt,name=table,proto3" json:"table,omitempty"`
+	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Column        string                 `protobuf:"bytes,3,opt,name=column,proto3" json:"column,omitempty"`
+	Left          int64                  `protobuf:"varint,4,opt,name=left,proto3" json:"left,omitempty"` // what the device may still take off
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShareLeft) Reset() {
+	*x = ShareLeft{}
+	mi := &file_tidemark_v1_sync_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShareLeft) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShareLeft) ProtoMessage() {}
+
+func (x *ShareLeft) ProtoReflect() protoreflect.Message {
+	mi := &file_tidemark_v1_sync_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShareLeft.ProtoReflect.Descriptor instead.
+func (*ShareLeft) Descriptor() ([]byte, []int) {
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ShareLeft) GetTable() string {
+	if x != nil {
+		return x.Table
+	}
+	return ""
+}
+
+func (x *ShareLeft) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *ShareLeft) GetColumn() string {
+	if x != nil {
+		return x.Column
+	}
+	return ""
+}
+
+func (x *ShareLeft) GetLeft() int64 {
+	if x != nil {
+		return x.Left
+	}
+	return 0
+}
+
+type LeaseGrant struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Numbers       []*NumberRange         `protobuf:"bytes,2,rep,name=numbers,proto3" json:"numbers,omitempty"`
+	Shares        []*ShareGrant          `protobuf:"bytes,3,rep,name=shares,proto3" json:"shares,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaseGrant) Reset() {
+	*x = LeaseGrant{}
+	mi := &file_tidemark_v1_sync_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaseGrant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaseGrant) ProtoMessage() {}
+
+func (x *LeaseGrant) ProtoReflect() protoreflect.Message {
+	mi := &file_tidemark_v1_sync_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaseGrant.ProtoReflect.Descriptor instead.
+func (*LeaseGrant) Descriptor() ([]byte, []int) {
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *LeaseGrant) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *LeaseGrant) GetNumbers() []*NumberRange {
+	if x != nil {
+		return x.Numbers
+	}
+	return nil
+}
+
+func (x *LeaseGrant) GetShares() []*ShareGrant {
+	if x != nil {
+		return x.Shares
+	}
+	return nil
+}
+
+type NumberRange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	First         int64                  `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
+	Last          int64                  `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NumberRange) Reset() {
+	*x = NumberRange{}
+	mi := &file_tidemark_v1_sync_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NumberRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NumberRange) ProtoMessage() {}
+
+func (x *NumberRange) ProtoReflect() protoreflect.Message {
+	mi := &file_tidemark_v1_sync_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NumberRange.ProtoReflect.Descriptor instead.
+func (*NumberRange) Descriptor() ([]byte, []int) {
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *NumberRange) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *NumberRange) GetFirst() int64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *NumberRange) GetLast() int64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+type ShareGrant struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Table         string                 `protobuf:"bytes,1,opt,name=table,proto3" json:"table,omitempty"`
+	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Column        string                 `protobuf:"bytes,3,opt,name=column,proto3" json:"column,omitempty"`
+	Add           int64                  `protobuf:"varint,4,opt,name=add,proto3" json:"add,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShareGrant) Reset() {
+	*x = ShareGrant{}
+	mi := &file_tidemark_v1_sync_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShareGrant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShareGrant) ProtoMessage() {}
+
+func (x *ShareGrant) ProtoReflect() protoreflect.Message {
+	mi := &file_tidemark_v1_sync_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShareGrant.ProtoReflect.Descriptor instead.
+func (*ShareGrant) Descriptor() ([]byte, []int) {
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ShareGrant) GetTable() string {
+	if x != nil {
+		return x.Table
+	}
+	return ""
+}
+
+func (x *ShareGrant) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *ShareGrant) GetColumn() string {
+	if x != nil {
+		return x.Column
+	}
+	return ""
+}
+
+func (x *ShareGrant) GetAdd() int64 {
+	if x != nil {
+		return x.Add
+	}
+	return 0
+}
+
+// Parcel carries another device's sealed outbox, in parts.
+type Parcel struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Body          []byte                 `protobuf:"bytes,1,opt,name=body,proto3" json:"body,omitempty"`
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Parcel) Reset() {
+	*x = Parcel{}
+	mi := &file_tidemark_v1_sync_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Parcel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Parcel) ProtoMessage() {}
+
+func (x *Parcel) ProtoReflect() protoreflect.Message {
+	mi := &file_tidemark_v1_sync_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Parcel.ProtoReflect.Descriptor instead.
+func (*Parcel) Descriptor() ([]byte, []int) {
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Parcel) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *Parcel) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+type ParcelResult struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Device        []byte                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"` // whose work it was
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Results       []*TxResult            `protobuf:"bytes,3,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ParcelResult) Reset() {
+	*x = ParcelResult{}
+	mi := &file_tidemark_v1_sync_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ParcelResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ParcelResult) ProtoMessage() {}
+
+func (x *ParcelResult) ProtoReflect() protoreflect.Message {
+	mi := &file_tidemark_v1_sync_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ParcelResult.ProtoReflect.Descriptor instead.
+func (*ParcelResult) Descriptor() ([]byte, []int) {
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ParcelResult) GetDevice() []byte {
+	if x != nil {
+		return x.Device
+	}
+	return nil
+}
+
+func (x *ParcelResult) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ParcelResult) GetResults() []*TxResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
 }
 
 type Fault struct {
@@ -2120,7 +2909,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[26]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2132,7 +2921,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[26]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2145,7 +2934,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{26}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Fault) GetCode() string {
@@ -2194,7 +2983,7 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\fJoinResponse\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x12\x10\n" +
 	"\x03hub\x18\x02 \x01(\tR\x03hub\x12(\n" +
-	"\x05fault\x18\x03 \x01(\v2\x12.tidemark.v1.FaultR\x05fault\"\x84\x06\n" +
+	"\x05fault\x18\x03 \x01(\v2\x12.tidemark.v1.FaultR\x05fault\"\x93\b\n" +
 	"\x05Frame\x12*\n" +
 	"\x05hello\x18\x01 \x01(\v2\x12.tidemark.v1.HelloH\x00R\x05hello\x120\n" +
 	"\awelcome\x18\x02 \x01(\v2\x14.tidemark.v1.WelcomeH\x00R\awelcome\x12'\n" +
@@ -2213,7 +3002,13 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\x04pong\x18\r \x01(\v2\x11.tidemark.v1.PongH\x00R\x04pong\x12*\n" +
 	"\x05fault\x18\x0e \x01(\v2\x12.tidemark.v1.FaultH\x00R\x05fault\x123\n" +
 	"\bsnapshot\x18\x0f \x01(\v2\x15.tidemark.v1.SnapshotH\x00R\bsnapshot\x12@\n" +
-	"\rsnapshot_part\x18\x10 \x01(\v2\x19.tidemark.v1.SnapshotPartH\x00R\fsnapshotPartB\x06\n" +
+	"\rsnapshot_part\x18\x10 \x01(\v2\x19.tidemark.v1.SnapshotPartH\x00R\fsnapshotPart\x12*\n" +
+	"\x05shape\x18\x11 \x01(\v2\x12.tidemark.v1.ShapeH\x00R\x05shape\x124\n" +
+	"\tlease_ask\x18\x12 \x01(\v2\x15.tidemark.v1.LeaseAskH\x00R\bleaseAsk\x12:\n" +
+	"\vlease_grant\x18\x13 \x01(\v2\x17.tidemark.v1.LeaseGrantH\x00R\n" +
+	"leaseGrant\x12-\n" +
+	"\x06parcel\x18\x14 \x01(\v2\x13.tidemark.v1.ParcelH\x00R\x06parcel\x12@\n" +
+	"\rparcel_result\x18\x15 \x01(\v2\x19.tidemark.v1.ParcelResultH\x00R\fparcelResultB\x06\n" +
 	"\x04body\"4\n" +
 	"\x06Cursor\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x06R\x05epoch\x12\x14\n" +
@@ -2223,7 +3018,7 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\foutbox_depth\x18\x01 \x01(\x04R\voutboxDepth\x12#\n" +
 	"\roldest_unsafe\x18\x02 \x01(\x03R\foldestUnsafe\x12 \n" +
 	"\vquarantined\x18\x03 \x01(\x04R\vquarantined\x12\x10\n" +
-	"\x03app\x18\x04 \x01(\tR\x03app\"\xf0\x01\n" +
+	"\x03app\x18\x04 \x01(\tR\x03app\"\xd5\x02\n" +
 	"\x05Hello\x12\x10\n" +
 	"\x03min\x18\x01 \x01(\rR\x03min\x12\x10\n" +
 	"\x03max\x18\x02 \x01(\rR\x03max\x12\x14\n" +
@@ -2233,15 +3028,26 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\x06schema\x18\x06 \x01(\fR\x06schema\x12\x14\n" +
 	"\x05rules\x18\a \x01(\fR\x05rules\x12\x14\n" +
 	"\x05clock\x18\b \x01(\x03R\x05clock\x12/\n" +
-	"\x06status\x18\t \x01(\v2\x17.tidemark.v1.EdgeStatusR\x06status\"3\n" +
+	"\x06status\x18\t \x01(\v2\x17.tidemark.v1.EdgeStatusR\x06status\x12\x12\n" +
+	"\x04last\x18\n" +
+	" \x01(\x04R\x04last\x12#\n" +
+	"\x02at\x18\v \x01(\v2\x13.tidemark.v1.CursorR\x02at\x12\x12\n" +
+	"\x04seal\x18\f \x01(\fR\x04seal\x12\x16\n" +
+	"\x06parent\x18\r \x01(\fR\x06parent\"3\n" +
 	"\x05Grant\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\tR\x05scope\x12\x14\n" +
-	"\x05verbs\x18\x02 \x01(\rR\x05verbs\"[\n" +
+	"\x05verbs\x18\x02 \x01(\rR\x05verbs\"y\n" +
 	"\x05Setup\x12\x16\n" +
 	"\x06schema\x18\x01 \x01(\fR\x06schema\x12\x10\n" +
 	"\x03ddl\x18\x02 \x03(\tR\x03ddl\x12\x14\n" +
 	"\x05rules\x18\x03 \x01(\fR\x05rules\x12\x12\n" +
-	"\x04hash\x18\x04 \x01(\fR\x04hash\"\xe0\x02\n" +
+	"\x04hash\x18\x04 \x01(\fR\x04hash\x12\x1c\n" +
+	"\trecipient\x18\x05 \x01(\tR\trecipient\"k\n" +
+	"\x06Branch\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x06R\x05epoch\x12'\n" +
+	"\x04fork\x18\x02 \x01(\v2\x13.tidemark.v1.CursorR\x04fork\x12\x12\n" +
+	"\x04mode\x18\x03 \x01(\tR\x04mode\x12\x0e\n" +
+	"\x02at\x18\x04 \x01(\x03R\x02at\"\xc4\x03\n" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x10\n" +
 	"\x03hub\x18\x02 \x01(\tR\x03hub\x12\x14\n" +
@@ -2255,15 +3061,21 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\bprogress\x18\n" +
 	" \x01(\x04R\bprogress\x12\x10\n" +
 	"\x03sum\x18\v \x01(\fR\x03sum\x12+\n" +
-	"\x06unpack\x18\f \x01(\v2\x13.tidemark.v1.UnpackR\x06unpack\"P\n" +
+	"\x06unpack\x18\f \x01(\v2\x13.tidemark.v1.UnpackR\x06unpack\x12-\n" +
+	"\alineage\x18\r \x03(\v2\x13.tidemark.v1.BranchR\alineage\x12\x16\n" +
+	"\x06device\x18\x0e \x01(\fR\x06device\x12\x1b\n" +
+	"\task_shape\x18\x0f \x01(\bR\baskShape\"P\n" +
 	"\x06Unpack\x12\x18\n" +
 	"\aencoded\x18\x01 \x01(\x04R\aencoded\x12\x18\n" +
 	"\adecoded\x18\x02 \x01(\x04R\adecoded\x12\x12\n" +
-	"\x04rows\x18\x03 \x01(\x04R\x04rows\"U\n" +
+	"\x04rows\x18\x03 \x01(\x04R\x04rows\"\xbc\x01\n" +
 	"\x04Push\x12\x12\n" +
 	"\x04body\x18\x01 \x01(\fR\x04body\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12%\n" +
-	"\x04stub\x18\x03 \x01(\v2\x11.tidemark.v1.StubR\x04stub\"Z\n" +
+	"\x04stub\x18\x03 \x01(\v2\x11.tidemark.v1.StubR\x04stub\x12\x1c\n" +
+	"\tconfirmed\x18\x04 \x01(\x06R\tconfirmed\x12-\n" +
+	"\alineage\x18\x05 \x03(\v2\x13.tidemark.v1.BranchR\alineage\x12\x18\n" +
+	"\asalvage\x18\x06 \x01(\bR\asalvage\"Z\n" +
 	"\x04Stub\x12\x10\n" +
 	"\x03sum\x18\x01 \x01(\fR\x03sum\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\fR\acontent\x12\x10\n" +
@@ -2285,18 +3097,20 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\x06scopes\x18\x02 \x01(\fR\x06scopes\x12\x18\n" +
 	"\aoutcome\x18\x03 \x01(\x04R\aoutcome\x12\x12\n" +
 	"\x04wait\x18\x04 \x01(\bR\x04wait\x12\x12\n" +
-	"\x04echo\x18\x05 \x01(\bR\x04echo\"\x9f\x01\n" +
+	"\x04echo\x18\x05 \x01(\bR\x04echo\"\xb3\x01\n" +
 	"\x05Delta\x12\x12\n" +
 	"\x04body\x18\x01 \x01(\fR\x04body\x12\x12\n" +
 	"\x04last\x18\x02 \x01(\bR\x04last\x12'\n" +
 	"\x04next\x18\x03 \x01(\v2\x13.tidemark.v1.CursorR\x04next\x121\n" +
 	"\boutcomes\x18\x04 \x03(\v2\x15.tidemark.v1.TxResultR\boutcomes\x12\x12\n" +
-	"\x04mark\x18\x05 \x01(\x04R\x04mark\"x\n" +
+	"\x04mark\x18\x05 \x01(\x04R\x04mark\x12\x12\n" +
+	"\x04seal\x18\x06 \x01(\fR\x04seal\"\x92\x01\n" +
 	"\x06Rebase\x12\x12\n" +
 	"\x04full\x18\x01 \x01(\bR\x04full\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12*\n" +
 	"\x06grants\x18\x03 \x03(\v2\x12.tidemark.v1.GrantR\x06grants\x12\x16\n" +
-	"\x06scopes\x18\x04 \x01(\fR\x06scopes\"c\n" +
+	"\x06scopes\x18\x04 \x01(\fR\x06scopes\x12\x18\n" +
+	"\asalvage\x18\x05 \x01(\bR\asalvage\"c\n" +
 	"\x05Fetch\x12\x16\n" +
 	"\x06scopes\x18\x01 \x03(\tR\x06scopes\x12\x14\n" +
 	"\x05table\x18\x02 \x01(\tR\x05table\x12\x14\n" +
@@ -2347,7 +3161,45 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\x01n\x18\x01 \x01(\x04R\x01n\x12/\n" +
 	"\x06status\x18\x02 \x01(\v2\x17.tidemark.v1.EdgeStatusR\x06status\"\x14\n" +
 	"\x04Pong\x12\f\n" +
-	"\x01n\x18\x01 \x01(\x04R\x01n\"\x80\x01\n" +
+	"\x01n\x18\x01 \x01(\x04R\x01n\"\x1f\n" +
+	"\x05Shape\x12\x16\n" +
+	"\x06schema\x18\x01 \x01(\fR\x06schema\"}\n" +
+	"\bLeaseAsk\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x121\n" +
+	"\anumbers\x18\x02 \x03(\v2\x17.tidemark.v1.NumberLeftR\anumbers\x12.\n" +
+	"\x06shares\x18\x03 \x03(\v2\x16.tidemark.v1.ShareLeftR\x06shares\"N\n" +
+	"\n" +
+	"NumberLeft\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04left\x18\x02 \x01(\x04R\x04left\x12\x18\n" +
+	"\ahighest\x18\x03 \x01(\x03R\ahighest\"_\n" +
+	"\tShareLeft\x12\x14\n" +
+	"\x05table\x18\x01 \x01(\tR\x05table\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\x12\x16\n" +
+	"\x06column\x18\x03 \x01(\tR\x06column\x12\x12\n" +
+	"\x04left\x18\x04 \x01(\x03R\x04left\"\x81\x01\n" +
+	"\n" +
+	"LeaseGrant\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x122\n" +
+	"\anumbers\x18\x02 \x03(\v2\x18.tidemark.v1.NumberRangeR\anumbers\x12/\n" +
+	"\x06shares\x18\x03 \x03(\v2\x17.tidemark.v1.ShareGrantR\x06shares\"K\n" +
+	"\vNumberRange\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05first\x18\x02 \x01(\x03R\x05first\x12\x12\n" +
+	"\x04last\x18\x03 \x01(\x03R\x04last\"^\n" +
+	"\n" +
+	"ShareGrant\x12\x14\n" +
+	"\x05table\x18\x01 \x01(\tR\x05table\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\x12\x16\n" +
+	"\x06column\x18\x03 \x01(\tR\x06column\x12\x10\n" +
+	"\x03add\x18\x04 \x01(\x03R\x03add\"0\n" +
+	"\x06Parcel\x12\x12\n" +
+	"\x04body\x18\x01 \x01(\fR\x04body\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"k\n" +
+	"\fParcelResult\x12\x16\n" +
+	"\x06device\x18\x01 \x01(\fR\x06device\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12/\n" +
+	"\aresults\x18\x03 \x03(\v2\x15.tidemark.v1.TxResultR\aresults\"\x80\x01\n" +
 	"\x05Fault\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
@@ -2372,7 +3224,7 @@ func file_tidemark_v1_sync_proto_rawDescGZIP() []byte {
 	return file_tidemark_v1_sync_proto_rawDescData
 }
 
-var file_tidemark_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_tidemark_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_tidemark_v1_sync_proto_goTypes = []any{
 	(*JoinRequest)(nil),  // 0: tidemark.v1.JoinRequest
 	(*JoinResponse)(nil), // 1: tidemark.v1.JoinResponse
@@ -2382,71 +3234,95 @@ var file_tidemark_v1_sync_proto_goTypes = []any{
 	(*Hello)(nil),        // 5: tidemark.v1.Hello
 	(*Grant)(nil),        // 6: tidemark.v1.Grant
 	(*Setup)(nil),        // 7: tidemark.v1.Setup
-	(*Welcome)(nil),      // 8: tidemark.v1.Welcome
-	(*Unpack)(nil),       // 9: tidemark.v1.Unpack
-	(*Push)(nil),         // 10: tidemark.v1.Push
-	(*Stub)(nil),         // 11: tidemark.v1.Stub
-	(*TxResult)(nil),     // 12: tidemark.v1.TxResult
-	(*PushResult)(nil),   // 13: tidemark.v1.PushResult
-	(*Pull)(nil),         // 14: tidemark.v1.Pull
-	(*Delta)(nil),        // 15: tidemark.v1.Delta
-	(*Rebase)(nil),       // 16: tidemark.v1.Rebase
-	(*Fetch)(nil),        // 17: tidemark.v1.Fetch
-	(*Chunk)(nil),        // 18: tidemark.v1.Chunk
-	(*Snapshot)(nil),     // 19: tidemark.v1.Snapshot
-	(*SnapshotPart)(nil), // 20: tidemark.v1.SnapshotPart
-	(*Verify)(nil),       // 21: tidemark.v1.Verify
-	(*Digest)(nil),       // 22: tidemark.v1.Digest
-	(*Digests)(nil),      // 23: tidemark.v1.Digests
-	(*Ping)(nil),         // 24: tidemark.v1.Ping
-	(*Pong)(nil),         // 25: tidemark.v1.Pong
-	(*Fault)(nil),        // 26: tidemark.v1.Fault
-	nil,                  // 27: tidemark.v1.Chunk.TotalEntry
+	(*Branch)(nil),       // 8: tidemark.v1.Branch
+	(*Welcome)(nil),      // 9: tidemark.v1.Welcome
+	(*Unpack)(nil),       // 10: tidemark.v1.Unpack
+	(*Push)(nil),         // 11: tidemark.v1.Push
+	(*Stub)(nil),         // 12: tidemark.v1.Stub
+	(*TxResult)(nil),     // 13: tidemark.v1.TxResult
+	(*PushResult)(nil),   // 14: tidemark.v1.PushResult
+	(*Pull)(nil),         // 15: tidemark.v1.Pull
+	(*Delta)(nil),        // 16: tidemark.v1.Delta
+	(*Rebase)(nil),       // 17: tidemark.v1.Rebase
+	(*Fetch)(nil),        // 18: tidemark.v1.Fetch
+	(*Chunk)(nil),        // 19: tidemark.v1.Chunk
+	(*Snapshot)(nil),     // 20: tidemark.v1.Snapshot
+	(*SnapshotPart)(nil), // 21: tidemark.v1.SnapshotPart
+	(*Verify)(nil),       // 22: tidemark.v1.Verify
+	(*Digest)(nil),       // 23: tidemark.v1.Digest
+	(*Digests)(nil),      // 24: tidemark.v1.Digests
+	(*Ping)(nil),         // 25: tidemark.v1.Ping
+	(*Pong)(nil),         // 26: tidemark.v1.Pong
+	(*Shape)(nil),        // 27: tidemark.v1.Shape
+	(*LeaseAsk)(nil),     // 28: tidemark.v1.LeaseAsk
+	(*NumberLeft)(nil),   // 29: tidemark.v1.NumberLeft
+	(*ShareLeft)(nil),    // 30: tidemark.v1.ShareLeft
+	(*LeaseGrant)(nil),   // 31: tidemark.v1.LeaseGrant
+	(*NumberRange)(nil),  // 32: tidemark.v1.NumberRange
+	(*ShareGrant)(nil),   // 33: tidemark.v1.ShareGrant
+	(*Parcel)(nil),       // 34: tidemark.v1.Parcel
+	(*ParcelResult)(nil), // 35: tidemark.v1.ParcelResult
+	(*Fault)(nil),        // 36: tidemark.v1.Fault
+	nil,                  // 37: tidemark.v1.Chunk.TotalEntry
 }
 var file_tidemark_v1_sync_proto_depIdxs = []int32{
-	26, // 0: tidemark.v1.JoinResponse.fault:type_name -> tidemark.v1.Fault
+	36, // 0: tidemark.v1.JoinResponse.fault:type_name -> tidemark.v1.Fault
 	5,  // 1: tidemark.v1.Frame.hello:type_name -> tidemark.v1.Hello
-	8,  // 2: tidemark.v1.Frame.welcome:type_name -> tidemark.v1.Welcome
-	10, // 3: tidemark.v1.Frame.push:type_name -> tidemark.v1.Push
-	13, // 4: tidemark.v1.Frame.push_result:type_name -> tidemark.v1.PushResult
-	14, // 5: tidemark.v1.Frame.pull:type_name -> tidemark.v1.Pull
-	15, // 6: tidemark.v1.Frame.delta:type_name -> tidemark.v1.Delta
-	16, // 7: tidemark.v1.Frame.rebase:type_name -> tidemark.v1.Rebase
-	17, // 8: tidemark.v1.Frame.fetch:type_name -> tidemark.v1.Fetch
-	18, // 9: tidemark.v1.Frame.chunk:type_name -> tidemark.v1.Chunk
-	21, // 10: tidemark.v1.Frame.verify:type_name -> tidemark.v1.Verify
-	23, // 11: tidemark.v1.Frame.digests:type_name -> tidemark.v1.Digests
-	24, // 12: tidemark.v1.Frame.ping:type_name -> tidemark.v1.Ping
-	25, // 13: tidemark.v1.Frame.pong:type_name -> tidemark.v1.Pong
-	26, // 14: tidemark.v1.Frame.fault:type_name -> tidemark.v1.Fault
-	19, // 15: tidemark.v1.Frame.snapshot:type_name -> tidemark.v1.Snapshot
-	20, // 16: tidemark.v1.Frame.snapshot_part:type_name -> tidemark.v1.SnapshotPart
-	4,  // 17: tidemark.v1.Hello.status:type_name -> tidemark.v1.EdgeStatus
-	7,  // 18: tidemark.v1.Welcome.setup:type_name -> tidemark.v1.Setup
-	6,  // 19: tidemark.v1.Welcome.grants:type_name -> tidemark.v1.Grant
-	9,  // 20: tidemark.v1.Welcome.unpack:type_name -> tidemark.v1.Unpack
-	11, // 21: tidemark.v1.Push.stub:type_name -> tidemark.v1.Stub
-	12, // 22: tidemark.v1.PushResult.results:type_name -> tidemark.v1.TxResult
-	3,  // 23: tidemark.v1.Pull.cursor:type_name -> tidemark.v1.Cursor
-	3,  // 24: tidemark.v1.Delta.next:type_name -> tidemark.v1.Cursor
-	12, // 25: tidemark.v1.Delta.outcomes:type_name -> tidemark.v1.TxResult
-	6,  // 26: tidemark.v1.Rebase.grants:type_name -> tidemark.v1.Grant
-	3,  // 27: tidemark.v1.Chunk.at:type_name -> tidemark.v1.Cursor
-	27, // 28: tidemark.v1.Chunk.total:type_name -> tidemark.v1.Chunk.TotalEntry
-	3,  // 29: tidemark.v1.SnapshotPart.at:type_name -> tidemark.v1.Cursor
-	3,  // 30: tidemark.v1.Verify.cursor:type_name -> tidemark.v1.Cursor
-	3,  // 31: tidemark.v1.Digests.at:type_name -> tidemark.v1.Cursor
-	22, // 32: tidemark.v1.Digests.digests:type_name -> tidemark.v1.Digest
-	4,  // 33: tidemark.v1.Ping.status:type_name -> tidemark.v1.EdgeStatus
-	2,  // 34: tidemark.v1.Sync.Session:input_type -> tidemark.v1.Frame
-	0,  // 35: tidemark.v1.Enrol.Join:input_type -> tidemark.v1.JoinRequest
-	2,  // 36: tidemark.v1.Sync.Session:output_type -> tidemark.v1.Frame
-	1,  // 37: tidemark.v1.Enrol.Join:output_type -> tidemark.v1.JoinResponse
-	36, // [36:38] is the sub-list for method output_type
-	34, // [34:36] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	9,  // 2: tidemark.v1.Frame.welcome:type_name -> tidemark.v1.Welcome
+	11, // 3: tidemark.v1.Frame.push:type_name -> tidemark.v1.Push
+	14, // 4: tidemark.v1.Frame.push_result:type_name -> tidemark.v1.PushResult
+	15, // 5: tidemark.v1.Frame.pull:type_name -> tidemark.v1.Pull
+	16, // 6: tidemark.v1.Frame.delta:type_name -> tidemark.v1.Delta
+	17, // 7: tidemark.v1.Frame.rebase:type_name -> tidemark.v1.Rebase
+	18, // 8: tidemark.v1.Frame.fetch:type_name -> tidemark.v1.Fetch
+	19, // 9: tidemark.v1.Frame.chunk:type_name -> tidemark.v1.Chunk
+	22, // 10: tidemark.v1.Frame.verify:type_name -> tidemark.v1.Verify
+	24, // 11: tidemark.v1.Frame.digests:type_name -> tidemark.v1.Digests
+	25, // 12: tidemark.v1.Frame.ping:type_name -> tidemark.v1.Ping
+	26, // 13: tidemark.v1.Frame.pong:type_name -> tidemark.v1.Pong
+	36, // 14: tidemark.v1.Frame.fault:type_name -> tidemark.v1.Fault
+	20, // 15: tidemark.v1.Frame.snapshot:type_name -> tidemark.v1.Snapshot
+	21, // 16: tidemark.v1.Frame.snapshot_part:type_name -> tidemark.v1.SnapshotPart
+	27, // 17: tidemark.v1.Frame.shape:type_name -> tidemark.v1.Shape
+	28, // 18: tidemark.v1.Frame.lease_ask:type_name -> tidemark.v1.LeaseAsk
+	31, // 19: tidemark.v1.Frame.lease_grant:type_name -> tidemark.v1.LeaseGrant
+	34, // 20: tidemark.v1.Frame.parcel:type_name -> tidemark.v1.Parcel
+	35, // 21: tidemark.v1.Frame.parcel_result:type_name -> tidemark.v1.ParcelResult
+	4,  // 22: tidemark.v1.Hello.status:type_name -> tidemark.v1.EdgeStatus
+	3,  // 23: tidemark.v1.Hello.at:type_name -> tidemark.v1.Cursor
+	3,  // 24: tidemark.v1.Branch.fork:type_name -> tidemark.v1.Cursor
+	7,  // 25: tidemark.v1.Welcome.setup:type_name -> tidemark.v1.Setup
+	6,  // 26: tidemark.v1.Welcome.grants:type_name -> tidemark.v1.Grant
+	10, // 27: tidemark.v1.Welcome.unpack:type_name -> tidemark.v1.Unpack
+	8,  // 28: tidemark.v1.Welcome.lineage:type_name -> tidemark.v1.Branch
+	12, // 29: tidemark.v1.Push.stub:type_name -> tidemark.v1.Stub
+	8,  // 30: tidemark.v1.Push.lineage:type_name -> tidemark.v1.Branch
+	13, // 31: tidemark.v1.PushResult.results:type_name -> tidemark.v1.TxResult
+	3,  // 32: tidemark.v1.Pull.cursor:type_name -> tidemark.v1.Cursor
+	3,  // 33: tidemark.v1.Delta.next:type_name -> tidemark.v1.Cursor
+	13, // 34: tidemark.v1.Delta.outcomes:type_name -> tidemark.v1.TxResult
+	6,  // 35: tidemark.v1.Rebase.grants:type_name -> tidemark.v1.Grant
+	3,  // 36: tidemark.v1.Chunk.at:type_name -> tidemark.v1.Cursor
+	37, // 37: tidemark.v1.Chunk.total:type_name -> tidemark.v1.Chunk.TotalEntry
+	3,  // 38: tidemark.v1.SnapshotPart.at:type_name -> tidemark.v1.Cursor
+	3,  // 39: tidemark.v1.Verify.cursor:type_name -> tidemark.v1.Cursor
+	3,  // 40: tidemark.v1.Digests.at:type_name -> tidemark.v1.Cursor
+	23, // 41: tidemark.v1.Digests.digests:type_name -> tidemark.v1.Digest
+	4,  // 42: tidemark.v1.Ping.status:type_name -> tidemark.v1.EdgeStatus
+	29, // 43: tidemark.v1.LeaseAsk.numbers:type_name -> tidemark.v1.NumberLeft
+	30, // 44: tidemark.v1.LeaseAsk.shares:type_name -> tidemark.v1.ShareLeft
+	32, // 45: tidemark.v1.LeaseGrant.numbers:type_name -> tidemark.v1.NumberRange
+	33, // 46: tidemark.v1.LeaseGrant.shares:type_name -> tidemark.v1.ShareGrant
+	13, // 47: tidemark.v1.ParcelResult.results:type_name -> tidemark.v1.TxResult
+	2,  // 48: tidemark.v1.Sync.Session:input_type -> tidemark.v1.Frame
+	0,  // 49: tidemark.v1.Enrol.Join:input_type -> tidemark.v1.JoinRequest
+	2,  // 50: tidemark.v1.Sync.Session:output_type -> tidemark.v1.Frame
+	1,  // 51: tidemark.v1.Enrol.Join:output_type -> tidemark.v1.JoinResponse
+	50, // [50:52] is the sub-list for method output_type
+	48, // [48:50] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_tidemark_v1_sync_proto_init() }
@@ -2471,6 +3347,11 @@ func file_tidemark_v1_sync_proto_init() {
 		(*Frame_Fault)(nil),
 		(*Frame_Snapshot)(nil),
 		(*Frame_SnapshotPart)(nil),
+		(*Frame_Shape)(nil),
+		(*Frame_LeaseAsk)(nil),
+		(*Frame_LeaseGrant)(nil),
+		(*Frame_Parcel)(nil),
+		(*Frame_ParcelResult)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2478,7 +3359,7 @@ func file_tidemark_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidemark_v1_sync_proto_rawDesc), len(file_tidemark_v1_sync_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   28,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
