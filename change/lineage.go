@@ -1,6 +1,9 @@
 package change
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // BranchMode says how a life of a hub began.
 type BranchMode string
@@ -46,4 +49,20 @@ func Successor(hub, other []Branch, epoch Epoch) (b Branch, ok bool) {
 		return Branch{}, false
 	}
 	return hub[i+1], true
+}
+
+// Line picks out of known lives, in any order, the history that led to the one of
+// epoch, oldest life first; empty when nothing is known of it.
+func Line(known []Branch, epoch Epoch) []Branch {
+	var out []Branch
+	for len(out) < len(known) { // no circles, whatever was stored
+		i := slices.IndexFunc(known, func(b Branch) bool { return b.Epoch == epoch })
+		if i < 0 {
+			break
+		}
+		out = append(out, known[i])
+		epoch = known[i].Fork.Epoch
+	}
+	slices.Reverse(out)
+	return out
 }
