@@ -70,7 +70,7 @@ type Table struct {
 	Keys      KeyKind           `json:"keys,omitempty"`
 	Reference bool              `json:"reference,omitempty"` // read-only at edges, sent where a synced row needs it
 	Checks    []Check           `json:"checks,omitempty"`
-	Was       []string          `json:"was,omitempty"`     // earlier names of the table
+	Was       []string          `json:"was,omitempty"`     // other names of the table: earlier ones, or one that some files have already
 	Dropped   []string          `json:"dropped,omitempty"` // columns given up: values for them are let go
 }
 
@@ -89,7 +89,7 @@ func (t *Table) PolicyOf(column string) Policy {
 type Column struct {
 	Policy Policy              `json:"policy,omitempty"`
 	States map[string][]string `json:"states,omitempty"` // for States: from → allowed next
-	Was    []string            `json:"was,omitempty"`    // earlier names of the column
+	Was    []string            `json:"was,omitempty"`    // other names of the column
 	Lease  *Lease              `json:"lease,omitempty"`  // its numbers come from ranges, one device each
 	// Floor makes a counter bounded: its value never goes below, whoever is offline.
 	Floor *int64 `json:"floor,omitempty"`
