@@ -198,3 +198,7 @@ func within(c *Conn, begin string, fn func() error) (err error) {
 	done = true
 	return nil
 }
+
+// Trim leaves out what stands before the first statement of a text: white space,
+// comments and semicolons.
+func Trim(sql string) string { return skipBlank(sql) }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
 )
 
@@ -142,7 +143,14 @@ func (b *bell) close() {
 // Wait implements hub.Store. Only commits that the change log shows count: a
 // changed row, or a decision about a transaction.
 func (s *Store) Wait(ctx context.Context, since change.Cursor) error {
-	pos, _, err := s.parse(since)
+	pos, _, err := parse(*s.lives.Load(), since)
+	if err != nil {
+		// Perhaps of a life that another process began.
+		err = s.View(ctx, func(v hub.View) (err error) {
+			pos, err = v.(*view).check(since)
+			return err
+		})
+	}
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func TestWaitBeyondTheEnd(t *testing.T) {
 	s := open(t, newFile(t, noteDDL), noteRules())
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if err := s.Wait(ctx, s.mint(1000, 1)); err != nil {
+	if err := s.Wait(ctx, change.Cursor{Epoch: s.Epoch(), Token: "3e8.1"}); err != nil {
 		t.Errorf("wait beyond the end: %v", err)
 	}
 }

@@ -63,7 +63,7 @@ func (v *view) Digest(name string, scopes []rule.ScopeID) (change.Digest, error)
 	if err != nil {
 		return change.Digest{}, err
 	}
-	k := digestKey{epoch: v.s.epoch, schema: v.p.hash, table: t.def.Name, scopes: scopeList(rel)}
+	k := digestKey{epoch: at.Epoch, schema: v.p.hash, table: t.def.Name, scopes: scopeList(rel)}
 	if old, ok := v.s.sums.get(k); ok {
 		holds, err := v.untouched(t, rel, old.at)
 		if err != nil {

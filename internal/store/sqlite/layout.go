@@ -11,6 +11,7 @@ import (
 // What the hub keeps in its file beside the user's tables.
 //
 //	_tidemark_meta     key, value: format, epoch, floor, rules (see the meta… constants)
+//	_tidemark_epoch    the lives of this hub, oldest first, and where each left the one before
 //	_tidemark_origin   numbers the incarnations, and how far each one's chain has come
 //	_tidemark_table    numbers the synced tables; the shape and scope rule capture was built for
 //	_tidemark_log      the change log
@@ -24,6 +25,13 @@ import (
 // hold what the row holds, bit for bit. They are added as tables need them.
 const layoutSQL = `
 CREATE TABLE IF NOT EXISTS _tidemark_meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _tidemark_epoch (
+  n     INTEGER PRIMARY KEY,
+  epoch INTEGER NOT NULL UNIQUE, -- change.Epoch, as a signed integer
+  fork  TEXT NOT NULL,           -- change.Cursor in the life before; '' for the first
+  mode  TEXT NOT NULL,           -- change.BranchMode
+  at    INTEGER NOT NULL         -- Unix ms; 0 when unknown
+);
 CREATE TABLE IF NOT EXISTS _tidemark_origin (
   id     INTEGER PRIMARY KEY,
   inc    BLOB NOT NULL UNIQUE,   -- change.Incarnation
@@ -79,7 +87,7 @@ const layoutFormat = 1
 // Keys of _tidemark_meta.
 const (
 	metaFormat = "format"      // layoutFormat
-	metaEpoch  = "epoch"       // change.Epoch, as a signed integer
+	metaEpoch  = "epoch"       // change.Epoch of the present life, as a signed integer
 	metaFloor  = "floor"       // log position below which nothing is known
 	metaNonce  = "floor_nonce" // nonce of the entry at the floor
 	metaMark   = "mark"        // last _tidemark_tx.mark given

@@ -21,9 +21,10 @@ type plan struct {
 	tables  []*table // parents first
 	byName  map[string]*table
 	byID    map[int64]*table
-	width   int      // columns of the widest key
-	lent    []string // the app's triggers that our connection runs too
-	muted   []string // and those it does not
+	width   int             // columns of the widest key
+	lost    map[string]bool // tables of the rules that cannot be served, in lower case
+	lent    []string        // the app's triggers that our connection runs too
+	muted   []string        // and those it does not
 }
 
 // A table is one synced table with the SQL the store needs for it.

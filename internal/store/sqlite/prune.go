@@ -65,7 +65,10 @@ func (t *tx) sink(before time.Time) (pos int64, at change.Cursor, err error) {
 	if err := sqlite.Exec(t.c, `DELETE FROM _tidemark_time WHERE pos < ?`, change.Int(floor)); err != nil {
 		return 0, at, err
 	}
-	return floor, t.s.mint(floor, nonce), t.s.setFloor(floor, nonce)
+	if at, err = t.mint(floor, nonce); err != nil {
+		return 0, at, err
+	}
+	return floor, at, t.s.setFloor(floor, nonce)
 }
 
 // prune drops entries below pos.

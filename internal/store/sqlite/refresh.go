@@ -5,7 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
+	"strings"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/rule"
@@ -42,19 +42,23 @@ func (s *Store) Refresh(ctx context.Context, rules *rule.Rules) (bool, error) {
 // capture agree with it.
 func (s *Store) refresh(rules *rule.Rules) (changed bool, err error) {
 	c := s.writer
-	names := make([]string, len(rules.Tables))
-	for i := range rules.Tables {
-		names[i] = rules.Tables[i].Name
-	}
-	schema, err := sqlite.Describe(c, names)
+	schema, err := sqlite.Describe(c, rules.Names())
 	if err != nil {
 		return false, err
 	}
-	p, err := newPlan(schema, rules)
+	r := &refreshing{s: s, c: c, known: map[int64]bool{}}
+	if err := r.load(); err != nil {
+		return false, err
+	}
+	fit, err := r.fit(rules, &schema)
 	if err != nil {
 		return false, err
 	}
-	p.hash = schema.Hash()
+	p, err := newPlan(schema, fit)
+	if err != nil {
+		return false, err
+	}
+	r.p, p.rules, p.lost, p.hash = p, *rules, r.lost, schema.Hash()
 	keys, columns := 1, 1
 	for _, t := range p.tables {
 		keys, columns = max(keys, len(t.key)), max(columns, len(t.names))
@@ -68,7 +72,6 @@ func (s *Store) refresh(rules *rule.Rules) (changed bool, err error) {
 	old := s.plan.Load()
 	changed = old != nil && !sameRules(&old.rules, rules) || old != nil && !sameSchema(&old.schema, &schema)
 	p.width = keys
-	r := &refreshing{s: s, c: c, p: p, known: map[int64]bool{}}
 	if err := r.number(); err != nil {
 		return false, err
 	}
@@ -108,30 +111,41 @@ type refreshing struct {
 	s       *Store
 	c       *sqlite.Conn
 	p       *plan
-	known   map[int64]bool // tables whose changes the log already holds
-	fresh   []*table       // tables that join
-	restart bool           // the log cannot tell what happened: raise the floor
+	had     map[string]listing // what _tidemark_table holds, by name
+	known   map[int64]bool     // tables whose changes the log already holds
+	fresh   []*table           // tables that join
+	restart bool               // the log cannot tell what happened: raise the floor
+	lost    map[string]bool    // see plan.lost
 }
 
-// number gives each table its number, and adapts what the log holds about it to
-// a new shape.
-func (r *refreshing) number() error {
-	type entry struct {
-		id                  int64
-		columns, key, scope string
-	}
-	had := map[string]entry{}
+// A listing is a row of _tidemark_table. One without columns is retired: the table
+// does not sync any more, or not yet again.
+type listing struct {
+	id                  int64
+	columns, key, scope string
+}
+
+func (r *refreshing) load() error {
+	r.had = map[string]listing{}
 	err := sqlite.Query(r.c, `SELECT name, id, columns, key, scope FROM _tidemark_table`, func(s *sqlite.Stmt) error {
-		had[s.ColumnText(0)] = entry{s.ColumnInt64(1), s.ColumnText(2), s.ColumnText(3), s.ColumnText(4)}
+		r.had[s.ColumnText(0)] = listing{s.ColumnInt64(1), s.ColumnText(2), s.ColumnText(3), s.ColumnText(4)}
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("read tables: %w", err)
 	}
+	return nil
+}
+
+// number gives each table its number, and adapts what the log holds about it to
+// a new shape.
+func (r *refreshing) number() error {
 	for _, t := range r.p.tables {
-		now := entry{columns: toJSON(t.names), key: toJSON(t.keyNames)}
-		e, ok := had[t.def.Name]
-		delete(had, t.def.Name)
+		now := listing{columns: toJSON(t.names), key: toJSON(t.keyNames)}
+		e, ok, err := r.listed(t)
+		if err != nil {
+			return err
+		}
 		if !ok {
 			if err := sqlite.Exec(r.c, `INSERT INTO _tidemark_table (name, columns, key, scope) VALUES (?, '', '', '')`, change.Text(t.def.Name)); err != nil {
 				return fmt.Errorf("number table %s: %w", t.def.Name, err)
@@ -145,7 +159,7 @@ func (r *refreshing) number() error {
 		case e.columns == "": // new, or back again
 			r.fresh = append(r.fresh, t)
 			err = r.join(t)
-		case e.key != now.key || e.scope != now.scope:
+		case r.moved(t, &e, &now):
 			r.known[t.id], r.restart = true, true
 			err = r.forget(t.id)
 		default:
@@ -163,8 +177,14 @@ func (r *refreshing) number() error {
 			return fmt.Errorf("number table %s: %w", t.def.Name, err)
 		}
 	}
-	for name, e := range had {
-		if e.columns == "" {
+	return r.retire()
+}
+
+// retire notes which tables do not sync any more. One that the rules still name is
+// kept as it was: it may come back.
+func (r *refreshing) retire() error {
+	for name, e := range r.had {
+		if e.columns == "" || r.p.lost[strings.ToLower(name)] {
 			continue
 		}
 		if err := sqlite.Exec(r.c, `UPDATE _tidemark_table SET columns='', key='', scope='' WHERE name=?`, change.Text(name)); err != nil {
@@ -205,7 +225,7 @@ func (r *refreshing) reshape(t *table, was string) error {
 	if err := json.Unmarshal([]byte(was), &names); err != nil {
 		return fmt.Errorf("table %s: read its former columns: %w", t.def.Name, err)
 	}
-	if len(t.names) > len(names) && slices.Equal(names, t.names[:len(names)]) {
+	if len(t.names) >= len(names) && t.goesOn(names) {
 		return r.exec(`UPDATE _tidemark_log SET mask=0 WHERE tbl=? AND op=2 AND mask=?`, change.Int(t.id), change.Int(maskSeen))
 	}
 	if err := r.exec(`UPDATE _tidemark_log SET mask=0 WHERE tbl=?`, change.Int(t.id)); err != nil {
@@ -214,7 +234,7 @@ func (r *refreshing) reshape(t *table, was string) error {
 	set := ""
 	for i, n := range t.names {
 		from := "NULL"
-		if j := slices.Index(names, n); j >= 0 {
+		if j := t.former(names, n); j >= 0 {
 			from = fmt.Sprintf("v%d", j)
 		}
 		set += fmt.Sprintf(", v%d=%s", i, from)

@@ -3,7 +3,6 @@ package sqlitestore
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -38,7 +37,7 @@ const cacheKB = 16 << 10 // page cache of each connection
 // Store implements hub.Store. Its methods may be called concurrently.
 type Store struct {
 	cfg    Config
-	epoch  change.Epoch
+	lives  atomic.Pointer[[]life] // the lineage as last read; never nil after Open
 	plan   atomic.Pointer[plan]
 	free   chan struct{} // a token for each reader that is not lent
 	done   chan struct{} // closed by Close
@@ -144,20 +143,8 @@ func (s *Store) layout() (fresh bool, err error) {
 	if err := widen(c, 1, 1); err != nil {
 		return false, err
 	}
-	epoch, err := meta(c, metaEpoch)
-	if err != nil {
-		return false, err
-	}
-	if !epoch.IsNull() {
-		s.epoch = change.Epoch(epoch.Int())
-		return false, nil
-	}
-	var b [8]byte
-	if _, err := io.ReadFull(s.cfg.Rand, b[:]); err != nil {
-		return false, fmt.Errorf("draw epoch: %w", err)
-	}
-	s.epoch = change.Epoch(binary.BigEndian.Uint64(b[:]))
-	if err := setMeta(c, metaEpoch, change.Int(int64(s.epoch))); err != nil {
+	fresh, err = s.found()
+	if err != nil || !fresh {
 		return false, err
 	}
 	return true, setMeta(c, metaFormat, change.Int(layoutFormat))
@@ -182,7 +169,7 @@ func (s *Store) firstFloor() error {
 func (s *Store) Schema() change.Schema { return s.plan.Load().schema }
 
 // Epoch names this life of the hub.
-func (s *Store) Epoch() change.Epoch { return s.epoch }
+func (s *Store) Epoch() change.Epoch { return present(*s.lives.Load()) }
 
 // View implements hub.Store.
 func (s *Store) View(ctx context.Context, fn func(hub.View) error) error {

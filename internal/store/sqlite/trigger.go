@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
 )
 
@@ -220,7 +221,7 @@ func (t *table) mask() string {
 	for i, c := range t.stored {
 		col := &t.def.Columns[c]
 		d := "OLD." + sqlite.Quote(col.Name) + " IS NOT NEW." + sqlite.Quote(col.Name) + " COLLATE BINARY"
-		if affinity(col.Type, t.def.Strict) == "BLOB" { // 1 and 1.0 are equal, and yet stored differently
+		if t.def.Affinity(c) == change.AffinityBlob { // 1 and 1.0 are equal, and yet stored differently
 			d += " OR typeof(OLD." + sqlite.Quote(col.Name) + ") <> typeof(NEW." + sqlite.Quote(col.Name) + ")"
 		}
 		if i < maskBits {

@@ -17,6 +17,7 @@ type view struct {
 	c     *sqlite.Conn
 	p     *plan
 	flush func() error // writes log entries kept back; nil outside of a tx
+	lives []life       // the lineage, once it was asked for
 }
 
 var _ hub.View = (*view)(nil)
@@ -54,34 +55,51 @@ func (v *view) Cursor() (change.Cursor, error) {
 	if err != nil {
 		return change.Cursor{}, fmt.Errorf("mint cursor: %w", err)
 	}
-	return v.s.mint(pos, nonce), nil
+	return v.mint(pos, nonce)
 }
 
-// mint is the cursor at a log entry: "pos.nonce" in hexadecimal.
-func (s *Store) mint(pos, nonce int64) change.Cursor {
+// mint is the present life's cursor at a log entry: "pos.nonce" in hexadecimal.
+func (v *view) mint(pos, nonce int64) (change.Cursor, error) {
+	list, err := v.lineage()
+	if err != nil {
+		return change.Cursor{}, err
+	}
 	b := make([]byte, 0, 34)
 	b = strconv.AppendInt(b, pos, 16)
 	b = append(b, '.')
 	b = strconv.AppendUint(b, uint64(nonce), 16)
-	return change.Cursor{Epoch: s.epoch, Token: string(b)}
+	return change.Cursor{Epoch: present(list), Token: string(b)}, nil
 }
 
-// parse reads a cursor of this hub; the zero cursor is position 0.
-func (s *Store) parse(c change.Cursor) (pos, nonce int64, err error) {
+// parse reads a cursor of one of the hub's lives; the zero cursor is position 0.
+// What an earlier life wrote after the next one left it is in no log.
+func parse(lives []life, c change.Cursor) (pos, nonce int64, err error) {
 	if c.IsZero() {
 		return 0, 0, nil
 	}
-	if c.Epoch != s.epoch {
-		return 0, 0, hub.ErrOtherHistory
+	for i := range lives {
+		if lives[i].Epoch != c.Epoch {
+			continue
+		}
+		pos, nonce, err = readToken(c.Token)
+		if err == nil && pos > lives[i].end {
+			err = hub.ErrOtherHistory
+		}
+		return pos, nonce, err
 	}
-	a, b, ok := strings.Cut(c.Token, ".")
+	return 0, 0, hub.ErrOtherHistory
+}
+
+// readToken is the opposite of mint.
+func readToken(token string) (pos, nonce int64, err error) {
+	a, b, ok := strings.Cut(token, ".")
 	if !ok {
-		return 0, 0, fmt.Errorf("read cursor %q: %w", c.Token, hub.ErrOtherHistory)
+		return 0, 0, fmt.Errorf("read cursor %q: %w", token, hub.ErrOtherHistory)
 	}
 	pos, err = strconv.ParseInt(a, 16, 64)
 	n, err2 := strconv.ParseUint(b, 16, 64)
 	if err != nil || err2 != nil || pos < 0 {
-		return 0, 0, fmt.Errorf("read cursor %q: %w", c.Token, hub.ErrOtherHistory)
+		return 0, 0, fmt.Errorf("read cursor %q: %w", token, hub.ErrOtherHistory)
 	}
 	return pos, int64(n), nil
 }
@@ -98,7 +116,11 @@ func (v *view) check(since change.Cursor) (int64, error) {
 	if err := v.sync(); err != nil {
 		return 0, err
 	}
-	pos, nonce, err := v.s.parse(since)
+	lives, err := v.lineage()
+	if err != nil {
+		return 0, err
+	}
+	pos, nonce, err := parse(lives, since)
 	if err != nil {
 		return 0, err
 	}

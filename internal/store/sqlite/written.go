@@ -102,12 +102,12 @@ func (t *table) prepare() {
 		t.viaID = p.childID(t.scope.fk)
 	}
 	if i := t.def.Column(t.scope.column); t.scope.column != "" && i >= 0 {
-		switch affinity(t.def.Columns[i].Type, t.def.Strict) {
-		case "TEXT":
+		switch t.def.Affinity(i) {
+		case change.AffinityText:
 			t.scopeText = true
-		case "BLOB":
+		case change.AffinityBlob:
 			t.scopeText, t.scopeInt = true, true
-		case "INTEGER", "NUMERIC":
+		case change.AffinityInteger, change.AffinityNumeric:
 			t.scopeInt = true
 		}
 	}
@@ -140,30 +140,4 @@ func (t *tx) remember(tb *table, e *hub.Effect, scope string) {
 		}
 		t.scopes[l.viaID+up.ID()] = scope
 	}
-}
-
-// affinity is how SQLite stores what is put into a column of the declared type.
-func affinity(typ string, strict bool) string {
-	typ = strings.ToUpper(typ)
-	has := func(parts ...string) bool {
-		for _, p := range parts {
-			if strings.Contains(typ, p) {
-				return true
-			}
-		}
-		return false
-	}
-	switch {
-	case strict && typ == "ANY":
-		return "BLOB"
-	case has("INT"):
-		return "INTEGER"
-	case has("CHAR", "CLOB", "TEXT"):
-		return "TEXT"
-	case typ == "" || has("BLOB"):
-		return "BLOB"
-	case has("REAL", "FLOA", "DOUB"):
-		return "REAL"
-	}
-	return "NUMERIC"
 }

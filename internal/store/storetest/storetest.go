@@ -24,12 +24,13 @@ func Run(t *testing.T, open Open) {
 		test func(t *testing.T, open Open)
 	}{
 		{"Write", write}, {"Constraint", constraint}, {"Savepoint", savepoint}, {"Again", again}, {"Touched", touched},
-		{"Delta", delta}, {"DeltaOwn", deltaOwn}, {"DeltaOrder", deltaOrder}, {"Scan", scan}, {"Digest", digest}, {"Bucket", bucket},
+		{"Delta", delta}, {"DeltaOwn", deltaOwn}, {"DeltaOrder", deltaOrder}, {"Scan", scan}, {"Highest", highest}, {"Digest", digest}, {"Bucket", bucket},
 		{"Scope", scope}, {"ScopeMove", scopeMove}, {"ScopeVia", scopeVia}, {"ScopeParent", scopeParent},
 		{"ScopeReplaced", scopeReplaced}, {"ScopeArrival", scopeArrival}, {"ScopeRekey", scopeRekey},
 		{"Tombstone", tombstone}, {"TombstoneCascade", tombstoneCascade}, {"Touch", touch},
 		{"Cursor", cursor}, {"Prune", prune}, {"Journal", journal}, {"TrapD22_CopiesOfOneFile", journalCopy}, {"Outcome", outcome}, {"Record", record},
-		{"Wait", wait}, {"Refresh", refresh},
+		{"Wait", wait}, {"Refresh", refresh}, {"Dropped", dropped},
+		{"Lineage", lineage}, {"LineageCursors", lineageCursors}, {"LineageMarks", lineageMarks},
 		{"TrapS1_ReplaceDeletesSilently", trapS1}, {"TrapS7_DeleteWithoutWhere", trapS7}, {"TrapS8_KeyChange", trapS8},
 		{"TrapS9_KeysOfAllShapes", trapS9}, {"TrapS16_OuterConflictPolicy", trapS16}, {"TrapS17_NocaseUpdate", trapS17},
 		{"TrapS18_AddedColumn", trapS18}, {"TrapS23_AppTriggerAtApply", trapS23},
