@@ -130,7 +130,7 @@ type rowID struct {
 func (a *attempt) run() error {
 	a.gone, a.alive = map[rowID]bool{}, map[rowID]bool{}
 	a.writer = writer{tx: a.batch.tx, scopes: a.scopes}
-	steps := []func() error{a.load, a.resolveDeletes, a.resolveUpdates, a.resolveInserts, a.write, a.foreign, a.judge, a.keepReceipts}
+	steps := []func() error{a.load, a.resolveDeletes, a.resolveUpdates, a.resolveInserts, a.bound, a.write, a.foreign, a.judge, a.letGo, a.keepReceipts}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return err
@@ -188,7 +188,7 @@ func (w *work) reset(byHub bool, hlc change.HLC) {
 			result[c] = w.op.New[i]
 		}
 	}
-	*w = work{op: w.op, at: w.at, t: w.t, id: w.id, cols: w.cols, partial: w.partial, result: result, byHub: byHub, hlc: hlc}
+	*w = work{op: w.op, raw: w.raw, gone: w.gone, at: w.at, t: w.t, id: w.id, cols: w.cols, partial: w.partial, result: result, byHub: byHub, hlc: hlc}
 }
 
 // scopeOf is the scope a row belongs to in the present state.

@@ -93,6 +93,7 @@ func TestConcurrentPushes(t *testing.T) {
 	w.want("SELECT qty FROM stock", fmt.Sprint(1000-sites*each))
 	w.want("SELECT count(*) FROM product", fmt.Sprint(1+sites*each))
 	for _, s := range all {
+		s.connect() // its session does not know of what was pushed beside it
 		s.pull()
 		s.same("stock", "1")
 		s.same("product", "1")

@@ -111,7 +111,7 @@ func (h *history) conflict(column string, hub, base change.Value) (merge.Version
 // resolveUpdates decides each update's columns.
 func (a *attempt) resolveUpdates() error {
 	for _, w := range a.list {
-		if w.op.Kind != change.Update {
+		if w.op.Kind != change.Update || w.emptied() {
 			continue
 		}
 		h, err := a.history(w)

@@ -110,9 +110,13 @@ func (b *batch) copied(rec *Received, t *change.Transaction, first *Received) (i
 	rest := *t
 	var places []uint32
 	rest.Ops, places = unseen(t, earlier)
-	if waits != nil && len(rest.Ops) > 0 {
-		v := parkWhole(&rest, &refusal{code: "depends", depends: []change.TxID{*waits},
-			reason: "it continues transaction " + waits.String() + " of a copied file, which is in quarantine"})
+	no, ok := errors.AsType[*refusal](b.diverged(t, rest.Ops, places, earlier))
+	if !ok && waits != nil && len(rest.Ops) > 0 {
+		no = &refusal{code: "depends", depends: []change.TxID{*waits},
+			reason: "it continues transaction " + waits.String() + " of a copied file, which is in quarantine"}
+	}
+	if no != nil {
+		v := parkWhole(&rest, no)
 		v.park.Places = places
 		rec.Status, rec.Reason = v.status, v.reason
 		b.parked++
@@ -152,7 +156,11 @@ func unseen(t *change.Transaction, earlier []*change.Transaction) (out []change.
 		}
 		ok := n == 0
 		if n > 0 && n < len(op.Rows) {
-			op, ok = onTop(&op, overlap(&op, earlier))
+			if prev := overlap(&op, earlier); forked(prev, &op) {
+				ok = true
+			} else {
+				op, ok = onTop(&op, prev)
+			}
 		}
 		if ok {
 			out, places = append(out, op), append(places, uint32(i))
@@ -161,10 +169,11 @@ func unseen(t *change.Transaction, earlier []*change.Transaction) (out []change.
 	return out, places
 }
 
-// overlap finds the earlier operation on op's row that shares most of its events.
+// overlap finds the earlier operation on op's row that shares most of its events:
+// rather one that has no others.
 func overlap(op *change.Op, earlier []*change.Transaction) *change.Op {
 	var best *change.Op
-	most := 0
+	most, inside := 0, false
 	for _, e := range earlier {
 		for i := range e.Ops {
 			o := &e.Ops[i]
@@ -177,8 +186,9 @@ func overlap(op *change.Op, earlier []*change.Transaction) *change.Op {
 					n++
 				}
 			}
-			if n > most {
-				best, most = o, n
+			in := within(o, op)
+			if n > most && in == inside || n > 0 && in && !inside {
+				best, most, inside = o, n, in
 			}
 		}
 	}

@@ -1,10 +1,13 @@
 package hub_test
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
+	"github.com/tidemark-sync/tidemark/internal/wire"
 )
 
 // A file with work waiting in it is copied, and both copies go on and hand it in:
@@ -60,6 +63,70 @@ func TestTrapD22_CopiedFile(t *testing.T) {
 	t4.ID = t1.ID
 	d.push(t4)
 	w.want("SELECT qty FROM stock", "4")
+}
+
+// Both copies went on with the waiting work before either handed it in: what adds up
+// cannot be told apart any more, and is not guessed. The rest is decided like two
+// edits that did not know of each other.
+func TestTrapD22_CopiesThatBothWentOn(t *testing.T) {
+	w := newWorld(t)
+	a := w.site("a", everywhere)
+	w.sql("INSERT INTO product VALUES ('p','tea',1,'T'); INSERT INTO stock VALUES ('T','here',10)")
+	a.pull()
+	key := change.Key{change.Text("T"), change.Text("here")}
+	rows := func(op change.Op, r ...uint64) change.Op { op.Rows = r; return op }
+	b, c, d := *a, *a, *a
+	once := func(s *site, id change.TxID, ops ...change.Op) wire.TxResult {
+		s.live()
+		s.connect()
+		tx := s.tx(ops...)
+		tx.ID = id
+		s.prev = tx.Sum()
+		return s.push(tx).Results[0]
+	}
+	t1 := a.tx(rows(updKey("stock", key, "qty", 10, 7), 1, 11)) // one together, two more of its own
+	a.push(t1)
+	// The bare beginning brings nothing new, and lets the next one be told apart.
+	once(&c, t1.ID, rows(updKey("stock", key, "qty", 10, 9), 1))
+	w.want("SELECT qty FROM stock", "7")
+	once(&d, t1.ID, rows(updKey("stock", key, "qty", 10, 5), 1, 41))
+	w.want("SELECT qty FROM stock", "3")
+
+	a.pull()
+	b = *a
+	t2 := a.tx(rows(updKey("stock", key, "qty", 3, 1), 2, 51))
+	a.push(t2)
+	r := once(&b, t2.ID, rows(updKey("stock", key, "qty", 3, 1), 2, 61), rows(ins("product", "z"), 62))
+	if hub.Status(r.Status) == hub.Quarantined { // both sold as much: still not the same
+		w.want("SELECT qty FROM stock", "1")
+	} else {
+		t.Errorf("the second copy was %v", hub.Status(r.Status))
+	}
+	if q := w.queue(); len(q) != 1 || q[0].Code != "diverged" || !strings.Contains(q[0].Reason, "both copies went on") {
+		t.Errorf("quarantine %+v", q)
+	}
+}
+
+func TestTrapD22_CopiesThatBothEdited(t *testing.T) {
+	w := newWorld(t)
+	a := w.site("a", everywhere)
+	w.sql("INSERT INTO mix(id,la,se) VALUES ('m','old','[\"x\"]')")
+	a.pull()
+	rows := func(op change.Op, r ...uint64) change.Op { op.Rows = r; return op }
+	b := *a
+	t1 := a.tx(rows(upd("mix", "m", "la", "old", "one", "se", `["x"]`, `["x","one"]`), 1, 11))
+	a.push(t1)
+	b.live()
+	b.connect()
+	w.clock.Advance(time.Second)
+	t2 := b.tx(rows(upd("mix", "m", "la", "old", "two", "se", `["x"]`, `["x","two"]`), 1, 21))
+	t2.ID = t1.ID
+	b.prev = t2.Sum()
+	b.push(t2)
+	w.want("SELECT la, se FROM mix", `two|["one","two","x"]`)
+	if len(w.receipts()) == 0 {
+		t.Error("I7: no receipt says who lost")
+	}
 }
 
 // The copy of a parked transaction waits for it.

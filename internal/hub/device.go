@@ -48,11 +48,12 @@ type Device struct {
 	Seen         time.Time            `json:"seen,omitzero"`     // last message
 	Progress     time.Time            `json:"progress,omitzero"` // last push or pull that moved something
 	Incarnations []change.Incarnation `json:"incarnations,omitempty"`
-	Offset       time.Duration        `json:"offset"`          // hub clock − device clock, ns, at the last Hello
-	Future       time.Time            `json:"future,omitzero"` // when its clock was last cut down (trap D6)
-	Agent        string               `json:"agent,omitempty"` // build it runs
-	Cursor       change.Cursor        `json:"cursor"`          // last state it was given
-	Status       wire.EdgeStatus      `json:"status"`          // what it last said of itself
+	Offset       time.Duration        `json:"offset"`           // hub clock − device clock, ns, at the last Hello
+	Future       time.Time            `json:"future,omitzero"`  // when its clock was last cut down (trap D6)
+	Agent        string               `json:"agent,omitempty"`  // build it runs
+	Cursor       change.Cursor        `json:"cursor"`           // last state it was given
+	Status       wire.EdgeStatus      `json:"status"`           // what it last said of itself
+	CopyOf       change.DeviceID      `json:"copy_of,omitzero"` // the device whose file was copied; both have its key
 }
 
 // presence is what changes too often to be written each time; it reaches the
@@ -153,12 +154,8 @@ func (h *Hub) Device(ctx context.Context, id change.DeviceID) (*Device, error) {
 func (h *Hub) Devices(ctx context.Context) ([]Device, error) {
 	var out []Device
 	err := h.store.View(ctx, func(v View) error {
-		return eachRecord(v, kindDevice, "", func(id string, body []byte) error {
-			var d Device
-			if err := json.Unmarshal(body, &d); err != nil {
-				return fmt.Errorf("decode device %s: %w", id, err)
-			}
-			out = append(out, d)
+		return eachDevice(v, func(d *Device) error {
+			out = append(out, *d)
 			return nil
 		})
 	})
@@ -169,6 +166,17 @@ func (h *Hub) Devices(ctx context.Context) ([]Device, error) {
 		h.refresh(&out[i])
 	}
 	return out, nil
+}
+
+// eachDevice calls fn for each device, by id.
+func eachDevice(v View, fn func(*Device) error) error {
+	return eachRecord(v, kindDevice, "", func(id string, body []byte) error {
+		d := &Device{}
+		if err := json.Unmarshal(body, d); err != nil {
+			return fmt.Errorf("decode device %s: %w", id, err)
+		}
+		return fn(d)
+	})
 }
 
 // Flush writes what is known of devices' presence to their records. The shell

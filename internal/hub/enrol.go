@@ -151,7 +151,11 @@ func (h *Hub) Authenticate(ctx context.Context, fingerprint change.Hash) (change
 		if err != nil {
 			return err
 		}
-		_, err = activeDevice(v, id)
+		if _, err = activeDevice(v, id); err != nil {
+			if some, e := keyed(v, id); e != nil || some {
+				return e // a Hello says which
+			}
+		}
 		return err
 	})
 	if err != nil {

@@ -19,6 +19,9 @@ func (s *Session) fetch(ctx context.Context, m *wire.Fetch, emit func(wire.Messa
 	for n := uint32(0); n < max(m.Window, 1); n++ {
 		var c *wire.Chunk
 		err := s.hub.view(ctx, func(v View) (err error) {
+			if err := s.abreast(); err != nil {
+				return err
+			}
 			scopes, err := s.readable(v, m.Scopes)
 			if err != nil {
 				return err

@@ -46,6 +46,9 @@ func loadHolds(s *shape, v View, device change.DeviceID) (*holds, error) {
 }
 
 func (h *holds) add(s *shape, p *Parked) error {
+	if p.Salvage { // nothing that anybody did: no work stands on it
+		return nil
+	}
 	t, err := p.Transaction()
 	if err != nil {
 		return err
@@ -63,6 +66,7 @@ func (h *holds) add(s *shape, p *Parked) error {
 		if tab == nil {
 			continue
 		}
+		op = tab.present(op)
 		before, after := images(tab, op)
 		hd := hold{id: p.ID, kind: op.Kind, all: p.Absent}
 		for c := range after {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/clock"
+	"github.com/tidemark-sync/tidemark/internal/parcel"
 	"github.com/tidemark-sync/tidemark/internal/rule"
 	"github.com/tidemark-sync/tidemark/internal/wire"
 )
@@ -30,6 +31,20 @@ type Config struct {
 	Logger *slog.Logger // nil: silent
 	Name   string       // for people, in Welcome; "" means DefaultName
 	Limits Limits
+	// Copies says what becomes of a file that was restored or copied; "" means
+	// AllowCopies.
+	Copies CopyPolicy
+	// SealKey is the secret, SealKeySize random bytes, by which the hub recognises the
+	// cursors that it gave out. It is kept outside of the store, which may be put back
+	// from a copy. Without one, anybody can make up cursors that stop the hub.
+	SealKey []byte
+	// Recover lets a hub whose store was put back from a copy take up a new life by
+	// itself, as after Begin(Restored), instead of waiting for its operator.
+	Recover bool
+	// NoSalvage leaves out asking devices for rows that a restored hub lost.
+	NoSalvage bool
+	// Parcel opens sealed outboxes; devices learn its recipient. nil: none are taken.
+	Parcel *parcel.Key
 }
 
 // DefaultName is what a hub calls itself to edges when nobody named it.
@@ -88,6 +103,13 @@ type Hub struct {
 	shape atomic.Pointer[shape]
 	queue committer
 
+	copies CopyPolicy
+	spoken speakers
+
+	past past
+
+	parcelKey *parcel.Key // nil: no sealed outboxes are taken
+
 	randMu sync.Mutex
 	rand   io.Reader
 
@@ -121,14 +143,20 @@ func New(ctx context.Context, cfg Config) (*Hub, error) {
 		h.name = DefaultName
 	}
 	h.hlc = clock.NewHLC(cfg.Clock, 0, MaxDrift)
+	h.parcelKey, h.copies = cfg.Parcel, cfg.Copies
+	h.past.key, h.past.recover, h.past.noSalvage = cfg.SealKey, cfg.Recover, cfg.NoSalvage
+	if err := h.remember(ctx); err != nil {
+		return nil, fmt.Errorf("read the hub's own state: %w", err)
+	}
 	if err := h.Reload(ctx, cfg.Rules); err != nil {
 		return nil, err
 	}
 	return h, nil
 }
 
-// Reload takes new rules, or notices that the tables changed. Sessions go on with
-// what they have and hear of the new Setup at their next Hello.
+// Reload takes new rules, or notices that the tables changed. Sessions that have
+// another Setup end with the fault setup-changed, and come back for the new one. A
+// table that was served and can be no longer is left out, see Lost.
 func (h *Hub) Reload(ctx context.Context, rules *rule.Rules) error {
 	if _, err := h.store.Refresh(ctx, rules); err != nil {
 		return fmt.Errorf("refresh store: %w", err)
@@ -144,10 +172,18 @@ func (h *Hub) Reload(ctx context.Context, rules *rule.Rules) error {
 	if err != nil {
 		return err
 	}
+	if err := h.sealFor(s); err != nil {
+		return err
+	}
+	if err := h.accept(ctx, s); err != nil {
+		return err
+	}
 	old := h.shape.Swap(s)
 	if old != nil && old.setup.Hash != s.setup.Hash {
 		h.log.Info("hub setup changed", "setup", s.setup.Hash.String()[:12], "tables", len(s.tables))
+		h.bump(change.DeviceID{}) // who waits must hear of it
 	}
+	h.tellLost(old, s)
 	return nil
 }
 
@@ -156,7 +192,7 @@ var errStale = errors.New("the tables changed")
 
 // current returns errStale when the shape is not that of the store's tables.
 func (h *Hub) current() error {
-	if sameTables(h.store.Schema().Tables, h.shape.Load().setup.Schema.Tables) {
+	if sameTables(h.store.Schema().Tables, h.shape.Load().schema.Tables) {
 		return nil
 	}
 	return errStale
@@ -170,7 +206,7 @@ func (h *Hub) renew(ctx context.Context, fn func() error) error {
 		if !errors.Is(err, errStale) {
 			return err
 		}
-		if err := h.Reload(ctx, &h.shape.Load().setup.Rules); err != nil {
+		if err := h.Reload(ctx, h.shape.Load().rules); err != nil {
 			return err
 		}
 	}
@@ -238,7 +274,8 @@ func hashSetup(s *wire.Setup) (change.Hash, error) {
 		Schema change.Schema
 		DDL    []string
 		Rules  rule.Rules
-	}{s.Schema, s.DDL, s.Rules})
+		Seal   string `json:",omitempty"`
+	}{s.Schema, s.DDL, s.Rules, s.Recipient})
 	if err != nil {
 		return change.Hash{}, fmt.Errorf("hash setup: %w", err)
 	}

@@ -20,11 +20,12 @@ import (
 //
 // Refusals of the device as a whole are *wire.Fault.
 func (h *Hub) Push(ctx context.Context, device change.DeviceID, txs []*change.Transaction) (wire.PushResult, error) {
-	return h.push(ctx, device, txs, nil)
+	return h.push(ctx, device, txs, &wire.Push{})
 }
 
-// push is Push; with a stub, txs are the one transaction that it stands for.
-func (h *Hub) push(ctx context.Context, device change.DeviceID, txs []*change.Transaction, stub *wire.Stub) (wire.PushResult, error) {
+// push is Push of what came with m. With a stub, txs are the one transaction that
+// it stands for.
+func (h *Hub) push(ctx context.Context, device change.DeviceID, txs []*change.Transaction, m *wire.Push) (wire.PushResult, error) {
 	size := 0
 	for _, t := range txs {
 		if t.Device != device {
@@ -41,7 +42,9 @@ func (h *Hub) push(ctx context.Context, device change.DeviceID, txs []*change.Tr
 		if b, err = h.newBatch(tx, device); err != nil {
 			return err
 		}
-		b.stub = stub
+		if err := b.accept(m); err != nil {
+			return err
+		}
 		return b.ingest(txs)
 	}
 	err := h.renew(ctx, func() error {
@@ -75,7 +78,9 @@ type batch struct {
 	fresh    map[change.TxID]bool // ids in pending
 	holds    *holds
 	lives    []change.Incarnation // other lives of the file that the present transaction continues
+	shares   *book                // of bounded counters; nil: not opened
 	stub     *wire.Stub           // what the present transaction is without its values
+	review   review
 	out      wire.PushResult
 
 	parked  int  // transactions parked by this batch, for the log
@@ -92,14 +97,19 @@ func (h *Hub) newBatch(tx Tx, device change.DeviceID) (*batch, error) {
 }
 
 func (h *Hub) batchFor(tx Tx, dev *Device) (*batch, error) {
+	if err := h.standstill(); err != nil {
+		return nil, err
+	}
 	start, err := tx.Cursor()
 	if err != nil {
 		return nil, err
 	}
 	b := &batch{hub: h, shape: h.shape.Load(), tx: tx, now: h.clock.Now(), dev: dev, rights: rightsOf(dev.Grants),
 		start: start, stands: map[change.Cursor]standing{}, cols: map[*string]columnMap{}, scopes: map[rowID]rule.ScopeID{}, born: map[rowID]bool{}, fresh: map[change.TxID]bool{}}
-	b.holds, err = loadHolds(b.shape, tx, dev.ID)
-	return b, err
+	if b.holds, err = loadHolds(b.shape, tx, dev.ID); err != nil {
+		return nil, err
+	}
+	return b, b.holds.inherit(b.shape, tx, dev)
 }
 
 // errFork ends a batch whose chain does not continue the hub's.
@@ -125,7 +135,9 @@ func (b *batch) ingest(txs []*change.Transaction) error {
 		return nil
 	}
 	b.out.Durable = b.out.Results[n-1].Seq
-	b.hub.note(b.dev.ID, func(p *presence) { p.progress = p.seen })
+	if !b.review.carried {
+		b.hub.note(b.dev.ID, func(p *presence) { p.progress = p.seen })
+	}
 	if b.dirty {
 		return b.hub.saveDevice(b.tx, b.dev)
 	}
@@ -260,6 +272,9 @@ func (b *batch) journalled(t *change.Transaction) (*Received, error) {
 // decide applies a transaction, or parks it, and fills in the outcome. places tells
 // where its operations are in what was handed in; nil means that it is the whole.
 func (b *batch) decide(rec *Received, t *change.Transaction, places []uint32) (receipts int, err error) {
+	if done, err := b.setAside(rec, t, places); done || err != nil {
+		return 0, err
+	}
 	v, err := b.settle(rec.ID, t, false)
 	if err != nil {
 		return 0, err

@@ -20,13 +20,15 @@ type Parked struct {
 	Code      string             `json:"code"` // stable: unique, missing-parent, rights, rule, depends, …
 	Reason    string             `json:"reason"`
 	DependsOn []change.TxID      `json:"depends_on,omitempty"`
-	Unaware   bool               `json:"unaware,omitempty"` // grouped by snapshot, not by the application
-	Split     bool               `json:"split,omitempty"`   // only these rows of the group wait; the others were applied
-	Edited    bool               `json:"edited,omitempty"`  // a person changed its values
-	Dropped   int                `json:"dropped,omitempty"` // operations that a person left out
-	Tries     int                `json:"tries"`             // retries so far
-	Tx        []byte             `json:"tx"`                // change.AppendTransaction of what waits
-	Absent    bool               `json:"absent,omitempty"`  // Tx lacks the values: they are at the device
+	Unaware   bool               `json:"unaware,omitempty"`   // grouped by snapshot, not by the application
+	Split     bool               `json:"split,omitempty"`     // only these rows of the group wait; the others were applied
+	Edited    bool               `json:"edited,omitempty"`    // a person changed its values
+	Dropped   int                `json:"dropped,omitempty"`   // operations that a person left out
+	Salvage   bool               `json:"salvage,omitempty"`   // rows that the hub lost and the device still had
+	Contested bool               `json:"contested,omitempty"` // of a salvage: rows that were written since
+	Tries     int                `json:"tries"`               // retries so far
+	Tx        []byte             `json:"tx"`                  // change.AppendTransaction of what waits
+	Absent    bool               `json:"absent,omitempty"`    // Tx lacks the values: they are at the device
 	// Places tells where the operations of Tx are in the transaction as it was handed
 	// in; nil: they are the first ones, in order. Left are those that a person left out.
 	Places []uint32 `json:"places,omitempty"`

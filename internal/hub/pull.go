@@ -30,6 +30,9 @@ func (s *Session) Wake(ctx context.Context, emit func(wire.Message) error) error
 	s.mu.Lock()
 	m := s.held
 	s.mu.Unlock()
+	if err := s.standstill(); err != nil {
+		return err
+	}
 	if m == nil {
 		return nil
 	}
@@ -60,7 +63,7 @@ func (s *Session) answer(ctx context.Context, m *wire.Pull, emit func(wire.Messa
 		return err
 	})
 	if err != nil {
-		return s.fail("pull", err)
+		return s.fail("pull", s.confess(ctx, err))
 	}
 	if !moved && !empty {
 		held := *m
@@ -83,8 +86,14 @@ func (s *Session) answer(ctx context.Context, m *wire.Pull, emit func(wire.Messa
 // standing checks that the device may read, and that its cursor and scopes can be
 // served; otherwise it says what to do first.
 func (s *Session) standing(v View, cursor change.Cursor, scopes change.Hash) (*wire.Rebase, []rule.ScopeID, error) {
+	if err := s.abreast(); err != nil {
+		return nil, nil, err
+	}
 	dev, err := activeDevice(v, s.device)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := s.alone(v); err != nil {
 		return nil, nil, err
 	}
 	r := rightsOf(dev.Grants)
@@ -97,6 +106,10 @@ func (s *Session) standing(v View, cursor change.Cursor, scopes change.Hash) (*w
 	switch err := v.Check(cursor); {
 	case errors.Is(err, ErrBelowFloor), errors.Is(err, ErrOtherHistory):
 		re.Full, re.Reason = true, err.Error()
+		if errors.Is(err, ErrOtherHistory) {
+			err = s.astray(v, cursor, re)
+			return re, nil, err
+		}
 		return re, nil, nil
 	case err != nil:
 		return nil, nil, fmt.Errorf("check cursor: %w", err)
@@ -160,6 +173,8 @@ func (d *deltas) send(v View, since change.Cursor, scopes []rule.ScopeID, mark u
 	if last.Next, err = v.Cursor(); err != nil {
 		return next, false, fmt.Errorf("read cursor: %w", err)
 	}
+	d.session.tenure.given = last.Next
+	last.Seal = d.session.hub.seal(d.session.device, last.Next)
 	moved = d.sent || len(d.rows) > 0 || len(outcomes) > 0
 	if !moved && !empty {
 		return last.Next, false, nil
@@ -224,7 +239,7 @@ func (s *Session) verify(ctx context.Context, m *wire.Verify, emit func(wire.Mes
 		return emit(out)
 	})
 	if err != nil {
-		return s.fail("verify", err)
+		return s.fail("verify", s.confess(ctx, err))
 	}
 	return nil
 }

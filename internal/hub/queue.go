@@ -293,7 +293,7 @@ func (b *batch) retry(p *Parked) ([]Settled, error) {
 			}
 		}
 	}
-	v, err := b.settle(p.ID, t, p.Edited || p.Split)
+	v, err := b.resettle(p, t)
 	if err != nil {
 		return nil, err
 	}

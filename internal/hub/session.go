@@ -24,6 +24,10 @@ type Session struct {
 	hello  *wire.Hello // nil until the edge said Hello
 	parts  [][]byte    // of a push whose end has not come
 	size   int         // bytes in parts, at most unpack().Encoded
+	told   change.Hash // the setup that the edge knows
+	place  standpoint
+	tenure tenure
+	cart   parcelGathering
 
 	mu   sync.Mutex    // guards what follows: Wait reads it
 	held *wire.Pull    // a pull that waits for something to answer
@@ -42,6 +46,12 @@ func (s *Session) Receive(ctx context.Context, m wire.Message, emit func(wire.Me
 	if _, ok := m.(*wire.Hello); !ok && s.hello == nil {
 		return &wire.Fault{Code: "protocol", Message: fmt.Sprintf("a session starts with Hello, not %T", m)}
 	}
+	if err := s.standstill(); err != nil {
+		return err
+	}
+	if err := s.speak(ctx, m); err != nil {
+		return s.fail("session", err)
+	}
 	switch m := m.(type) {
 	case *wire.Hello:
 		return s.greet(ctx, m, emit)
@@ -53,8 +63,14 @@ func (s *Session) Receive(ctx context.Context, m wire.Message, emit func(wire.Me
 		return s.fetch(ctx, m, emit)
 	case *wire.Snapshot:
 		return s.snapshot(ctx, m, emit)
+	case *wire.Parcel:
+		return s.parcel(ctx, m, emit)
 	case *wire.Verify:
 		return s.verify(ctx, m, emit)
+	case *wire.LeaseAsk:
+		return s.lease(ctx, m, emit)
+	case *wire.Shape:
+		return s.takeShape(ctx, m)
 	case *wire.Ping:
 		s.hub.note(s.device, func(p *presence) {
 			if m.Status != nil {
@@ -80,8 +96,11 @@ func (s *Session) greet(ctx context.Context, m *wire.Hello, emit func(wire.Messa
 		return &wire.Fault{Code: "unsupported-version", Message: fmt.Sprintf("the edge speaks protocol %d to %d, this hub %d to %d", m.Min, m.Max, wire.MinProtocol, wire.MaxProtocol),
 			Hint: "update the older of the two", Fatal: true}
 	}
-	if m.Device != s.device {
-		return &wire.Fault{Code: "forged", Message: fmt.Sprintf("the key belongs to device %s, the edge says it is %s", s.device, m.Device), Fatal: true}
+	if err := s.become(ctx, m.Device); err != nil {
+		return s.fail("hello", err)
+	}
+	if err := s.hear(ctx, m); err != nil {
+		return s.fail("hello", err)
 	}
 	now := s.hub.clock.Now()
 	w := &wire.Welcome{Protocol: min(m.Max, wire.MaxProtocol), Hub: s.hub.name, Clock: now,
@@ -90,22 +109,38 @@ func (s *Session) greet(ctx context.Context, m *wire.Hello, emit func(wire.Messa
 	status := m.Status
 	s.hub.note(s.device, func(p *presence) { p.status = &status })
 	var dev *Device
+	var place standpoint
+	known := true
 	err := s.hub.view(ctx, func(v View) (err error) {
 		if dev, err = activeDevice(v, s.device); err != nil {
 			return err
 		}
-		return s.welcome(v, dev, m, w)
+		if err = s.welcome(v, dev, m, w); err != nil {
+			return err
+		}
+		place, known, err = s.stand(v, m, w)
+		return err
 	})
 	if err != nil {
 		return s.fail("hello", err)
 	}
-	if setup := s.hub.Setup(); setup.Hash != m.Rules {
+	setup := s.hub.Setup()
+	s.told = setup.Hash
+	if setup.Hash != m.Rules {
 		w.Setup = setup
 	}
 	if err := s.meet(ctx, dev, m, now); err != nil {
 		return s.fail("hello", err)
 	}
-	s.hello = m
+	if w.AskShape, err = s.noteShape(ctx, m.Schema, now); err != nil {
+		return s.fail("hello", err)
+	}
+	if !known {
+		if err := s.enter(ctx, m, w.Epoch, now); err != nil {
+			return s.fail("hello", err)
+		}
+	}
+	s.hello, s.place = m, place
 	s.hold(nil)
 	return emit(w)
 }
@@ -117,16 +152,23 @@ func (s *Session) welcome(v View, dev *Device, m *wire.Hello, w *wire.Welcome) e
 	}
 	r := rightsOf(dev.Grants)
 	w.Epoch, w.Grants, w.Scopes = cur.Epoch, r.grants(), hashScopes(r.scopes())
+	if err := tellLineage(v, m, w); err != nil {
+		return err
+	}
 	if m.Incarnation.IsZero() {
 		return nil
 	}
 	var owner change.DeviceID
 	err = readRecord(v, kindIncarnation, m.Incarnation.String(), &owner)
-	if errors.Is(err, ErrNotFound) || err == nil && owner != dev.ID {
+	if errors.Is(err, ErrNotFound) {
 		return nil // nothing of this file's came from this device
 	}
 	if err != nil {
 		return err
+	}
+	if owner != dev.ID {
+		w.Progress = beyond(m)
+		return nil
 	}
 	p, err := v.Progress(m.Incarnation)
 	w.Progress, w.Sum = p.Seq, p.Sum
@@ -160,6 +202,9 @@ func (s *Session) meet(ctx context.Context, dev *Device, m *wire.Hello, now time
 
 // push takes transactions in once the last part of their body is here.
 func (s *Session) push(ctx context.Context, m *wire.Push, emit func(wire.Message) error) error {
+	if err := s.abreast(); err != nil {
+		return err
+	}
 	body, err := s.gather(m)
 	if err != nil {
 		return s.fail("push", err)
@@ -175,10 +220,11 @@ func (s *Session) push(ctx context.Context, m *wire.Push, emit func(wire.Message
 	if m.Stub != nil && len(txs) != 1 {
 		return &wire.Fault{Code: "malformed", Message: fmt.Sprintf("push: a stub for %d transactions", len(txs)), Hint: "the edge is broken: update it"}
 	}
-	res, err := s.hub.push(ctx, s.device, txs, m.Stub)
+	res, err := s.hub.push(ctx, s.device, txs, m)
 	if err != nil {
 		return s.fail("push", err)
 	}
+	s.took(res.Durable)
 	return emit(&res)
 }
 

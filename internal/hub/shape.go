@@ -17,6 +17,9 @@ type shape struct {
 	tables []*table // parents before children
 	byName map[string]*table
 	setup  *wire.Setup
+	schema change.Schema // as the store has it, with tables that cannot be served
+	rules  *rule.Rules   // as the configuration has them; setup has what fits the tables
+	lost   []rule.Misfit // tables of the rules that cannot be served
 }
 
 // A table is one synced table with everything decided about it.
@@ -32,14 +35,16 @@ type table struct {
 	children []*link        // the foreign keys of synced tables to it
 	unique   [][]int        // indices into names, of UNIQUE sets without predicate or expression
 	checks   *check.Set
-	rank     int // parents have lower ranks
+	bounded  []int  // indices into names, of counters with a floor
+	closed   string // why no device may write it; "" when they may
+	rank     int    // parents have lower ranks
 }
 
 // A column is one stored column with everything decided about it.
 type column struct {
 	policy   rule.Policy
 	rule     rule.Column
-	affinity affinity
+	affinity change.Affinity
 	inKey    bool
 }
 
@@ -54,10 +59,12 @@ type link struct {
 }
 
 func newShape(schema change.Schema, rules *rule.Rules, ddl []string) (*shape, error) {
-	s := &shape{byName: map[string]*table{}}
+	fit, lost := rule.Fit(rules, &schema)
+	s := &shape{byName: map[string]*table{}, schema: schema, rules: rules, lost: lost}
+	schema = s.served(&fit)
 	for i := range schema.Tables {
 		st := &schema.Tables[i]
-		r := rules.Table(st.Name)
+		r := fit.Table(st.Name)
 		if r == nil {
 			continue
 		}
@@ -69,16 +76,12 @@ func newShape(schema change.Schema, rules *rule.Rules, ddl []string) (*shape, er
 		s.byName[strings.ToLower(st.Name)] = t
 		s.byName[st.Name] = t
 	}
-	for i := range rules.Tables {
-		if s.byName[strings.ToLower(rules.Tables[i].Name)] == nil {
-			return nil, fmt.Errorf("table %s: the rules name it but the hub's database does not have it", rules.Tables[i].Name)
-		}
-	}
+	s.alias()
 	for _, t := range s.tables {
 		s.connect(t)
 	}
 	s.order()
-	s.setup = &wire.Setup{Schema: schema, DDL: ddl, Rules: *rules}
+	s.setup = &wire.Setup{Schema: schema, DDL: ddl, Rules: fit}
 	var err error
 	s.setup.Hash, err = hashSetup(s.setup)
 	return s, err
@@ -88,14 +91,19 @@ func newTable(st *change.Table, r *rule.Table) (*table, error) {
 	t := &table{schema: st, rule: r, names: st.StoredNames(), at: map[string]int{}, scopeCol: -1}
 	for i, n := range t.names {
 		t.at[strings.ToLower(n)] = i
-		c := st.Columns[st.Column(n)]
 		t.cols = append(t.cols, column{
 			policy:   r.PolicyOf(n),
 			rule:     r.Columns[strings.ToLower(n)],
-			affinity: affinityOf(c.Type),
+			affinity: st.Affinity(st.Column(n)),
 			inKey:    st.InKey(st.Column(n)),
 		})
 	}
+	for i := range t.cols {
+		if t.cols[i].rule.Floor != nil {
+			t.bounded = append(t.bounded, i)
+		}
+	}
+	t.alias()
 	for _, n := range st.KeyNames() {
 		t.key = append(t.key, t.at[strings.ToLower(n)])
 	}
@@ -116,8 +124,10 @@ func newTable(st *change.Table, r *rule.Table) (*table, error) {
 		}
 	}
 	var err error
-	t.checks, err = check.Compile(r.Checks, st)
-	return t, err
+	if t.checks, err = check.Compile(r.Checks, st); err != nil {
+		t.closed = strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	return t, nil
 }
 
 // storedOf maps indices into schema.Columns to indices into names; ok is false
@@ -193,7 +203,7 @@ func (s *shape) order() {
 	s.tables = out
 }
 
-// table finds a table by name, ASCII case folded, or nil.
+// table finds a table by its name or one of its others, ASCII case folded, or nil.
 func (s *shape) table(name string) *table {
 	if t := s.byName[name]; t != nil {
 		return t
@@ -201,7 +211,8 @@ func (s *shape) table(name string) *table {
 	return s.byName[strings.ToLower(name)]
 }
 
-// column finds a stored column by name, ASCII case folded, or -1.
+// column finds a stored column by its name or one of its others, ASCII case
+// folded, or -1.
 func (t *table) column(name string) int {
 	if i, ok := t.at[strings.ToLower(name)]; ok {
 		return i
@@ -226,29 +237,4 @@ func pick(row []change.Value, cols []int) (out []change.Value, null bool) {
 		null = null || row[c].IsNull()
 	}
 	return out, null
-}
-
-// affinity is what SQLite makes of a column's declared type.
-type affinity uint8
-
-const (
-	affinityAny affinity = iota // NUMERIC and BLOB: SQLite stores whatever comes
-	affinityText
-	affinityInteger
-	affinityReal
-)
-
-// affinityOf follows the rules of https://www.sqlite.org/datatype3.html §3.1.
-func affinityOf(typ string) affinity {
-	u := strings.ToUpper(typ)
-	has := func(s string) bool { return strings.Contains(u, s) }
-	switch {
-	case has("INT"):
-		return affinityInteger
-	case has("CHAR"), has("CLOB"), has("TEXT"):
-		return affinityText
-	case has("REAL"), has("FLOA"), has("DOUB"):
-		return affinityReal
-	}
-	return affinityAny
 }

@@ -54,7 +54,7 @@ func (b *batch) split(id change.TxID, t *change.Transaction, list []*work, no *r
 	rest.Ops = make([]change.Op, len(waiting))
 	places := make([]uint32, len(waiting))
 	for i, w := range waiting {
-		rest.Ops[i], places[i] = *w.op, uint32(w.at)
+		rest.Ops[i], places[i] = *w.raw, uint32(w.at)
 	}
 	v.park = &Parked{Code: code, Reason: v.reason, DependsOn: depends, Unaware: true, Split: true, Places: places, Tx: change.AppendTransaction(nil, &rest)}
 	return v, true, nil

@@ -16,6 +16,9 @@ type Health struct {
 	At           time.Time       `json:"at"`
 	Epoch        change.Epoch    `json:"epoch"`
 	Cursor       change.Cursor   `json:"cursor"`
+	Lineage      []change.Branch `json:"lineage"`          // the hub's lives, oldest first
+	Rollback     *Behind         `json:"behind,omitempty"` // why nothing is served; nil: all is well
+	Histories    Histories       `json:"histories"`
 	Setup        change.Hash     `json:"setup"`
 	Tables       int             `json:"tables"`
 	Devices      []DeviceStatus  `json:"devices"`
@@ -50,7 +53,13 @@ func (h *Hub) Status(ctx context.Context) (*Health, error) {
 		if st.Cursor, err = v.Cursor(); err != nil {
 			return err
 		}
-		st.Epoch = st.Cursor.Epoch
+		st.Epoch, st.Rollback = st.Cursor.Epoch, h.Behind()
+		if st.Lineage, err = v.Lineage(); err != nil {
+			return err
+		}
+		if st.Histories, err = historiesOf(v, now); err != nil {
+			return err
+		}
 		list, err := parkedOf(v, change.DeviceID{})
 		if err != nil {
 			return err

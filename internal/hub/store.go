@@ -17,10 +17,13 @@ import (
 // concurrently. Errors that are not one of the Err values below are the
 // database's, and the caller may retry the whole call.
 type Store interface {
-	// Schema is the shape of the synced tables, as of the last Open or Refresh.
+	// Schema is the shape of the synced tables, as of the last Open or Refresh, under
+	// the names that they have: rules may name them otherwise, see rule.Fit.
 	Schema() change.Schema
 	// Refresh re-reads the schema, and regenerates the capture when the tables
-	// or the rules changed. It reports whether anything did.
+	// or the rules changed. It reports whether anything did. Rules that do not fit
+	// the tables are refused; but a table that was served under them before, and
+	// was changed so that it cannot be, is left out, and the others go on.
 	Refresh(ctx context.Context, rules *rule.Rules) (bool, error)
 	// View runs fn over one consistent snapshot.
 	View(ctx context.Context, fn func(View) error) error
@@ -35,6 +38,11 @@ type Store interface {
 	// stay, and so does, for every transaction, that it came and its outcome: that
 	// is what makes a device restored from an old backup exactly-once.
 	Prune(ctx context.Context, before time.Time) (floor change.Cursor, err error)
+	// Begin begins a new life of the hub: it mints an epoch, at the log's present
+	// end, and is durable when it returns. From here on the log of the life before
+	// counts up to there. Outcomes decided from now on, and those of what is in
+	// quarantine, get marks beyond all that were ever given out.
+	Begin(ctx context.Context, mode change.BranchMode) (change.Branch, error)
 	// Close waits for calls in progress.
 	Close() error
 }
@@ -51,7 +59,12 @@ var (
 type View interface {
 	// Cursor is the snapshot as a cursor: everything visible here, nothing else.
 	Cursor() (change.Cursor, error)
-	// Check returns nil, ErrBelowFloor or ErrOtherHistory.
+	// Lineage is the hub's lives, oldest first; there is at least one, and the last
+	// one is the present one.
+	Lineage() ([]change.Branch, error)
+	// Check returns nil, ErrBelowFloor or ErrOtherHistory. A cursor of an earlier
+	// life serves, wherever one is asked for, when what it had seen is part of the
+	// present history: when it lies no later than where the next life began.
 	Check(since change.Cursor) error
 	// Delta emits the current state of every row touched after since that is, or
 	// was, in one of the scopes: present when it is in one of them now, gone
@@ -74,6 +87,8 @@ type View interface {
 	// Children reads the keys of rows of fk's table whose foreign key points at
 	// the parent values (in fk.To order), at most limit of them.
 	Children(table string, fk *change.ForeignKey, parent []change.Value, limit int) ([]change.Key, error)
+	// Highest returns the largest integer of a column up to most, or NULL.
+	Highest(table, column string, most int64) (change.Value, error)
 	// ScopeOf returns the scope a row with these stored columns belongs to; ""
 	// when none. For Via it follows the parent as it is now in this snapshot.
 	ScopeOf(table string, row []change.Value) (rule.ScopeID, error)

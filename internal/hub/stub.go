@@ -58,6 +58,9 @@ func (b *batch) fill(rec *Received, t *change.Transaction) error {
 	if b.holds, err = loadHolds(b.shape, b.tx, b.dev.ID); err != nil {
 		return err
 	}
+	if err := b.holds.inherit(b.shape, b.tx, b.dev); err != nil {
+		return err
+	}
 	now, err := b.tx.Known(rec.ID)
 	if err == nil {
 		*rec = *now

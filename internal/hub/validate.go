@@ -8,8 +8,10 @@ import (
 
 // A work is one operation on its way into the database.
 type work struct {
-	op   *change.Op
-	at   int // its place in the transaction
+	op   *change.Op // in the hub's names and types
+	raw  *change.Op // as it came
+	gone []letGo    // values for columns that were given up
+	at   int        // its place in the transaction
 	t    *table
 	id   rowID          // set for a transaction's own operations
 	cols []int          // op.Columns as indices into t.names; -1 in a Delete: a column the hub lacks
@@ -24,13 +26,6 @@ type work struct {
 	hlc     change.HLC     // of the write, when byHub
 	lost    bool           // a delete that lost: the row stays
 	partial bool           // an insert that leaves columns to their defaults
-}
-
-// A columnMap remembers what a shared column list means for a table.
-type columnMap struct {
-	t    *table
-	n    int
-	cols []int
 }
 
 // inspect judges a transaction's form against the hub's schema, by names, and
@@ -59,7 +54,7 @@ func (b *batch) inspect(t *change.Transaction) ([]*work, error) {
 			return nil, refuse("oversized", "row %s of %s holds %d bytes; this hub takes at most %d in one", op.Key, op.Table, size, lim.Row)
 		}
 		total += size
-		list[i] = work{op: op, at: i}
+		list[i] = work{op: op, raw: op, at: i}
 		out[i] = &list[i]
 		if err := b.inspectOp(out[i]); err != nil {
 			return nil, err
@@ -75,9 +70,15 @@ func (b *batch) inspectOp(w *work) error {
 	op := w.op
 	w.t = b.shape.table(op.Table)
 	if w.t == nil {
-		return refuse("unknown-table", "the hub has no synced table %s: bring its schema and rules up to date, then retry", op.Table)
+		if why := b.shape.lostReason(op.Table); why != "" {
+			return refuse("unknown-table", "the hub cannot serve table %s now: %s; bring the table back, or take it out of tidemark.yaml, then retry", op.Table, why)
+		}
+		return refuse("unknown-table", "the hub has no synced table %s: bring its schema and rules up to date, or say in tidemark.yaml what it is called now (was), then retry", op.Table)
 	}
-	if w.t.rule.Reference {
+	if w.t.closed != "" {
+		return refuse("rule", "a rule of table %s does not fit the table any more (%s): correct tidemark.yaml, then retry", w.t.schema.Name, w.t.closed)
+	}
+	if w.t.rule.Reference && b.rights[operator] == 0 {
 		return refuse("read-only", "table %s is for reference: only the hub may write it (row %s)", w.t.schema.Name, op.Key)
 	}
 	if len(op.Key) != len(w.t.key) {
@@ -88,10 +89,10 @@ func (b *batch) inspectOp(w *work) error {
 			return refuse("malformed", "a row of %s has NULL in its primary key %s", w.t.schema.Name, op.Key)
 		}
 	}
-	w.id = rowID{w.t, op.Key.ID()}
 	if err := b.inspectColumns(w); err != nil {
 		return err
 	}
+	op = w.op
 	wantNew, wantBase := len(op.Columns), len(op.Columns)
 	switch op.Kind {
 	case change.Insert:
@@ -105,30 +106,21 @@ func (b *batch) inspectOp(w *work) error {
 	if len(op.New) != wantNew || len(op.Base) != wantBase {
 		return refuse("malformed", "row %s of %s: %s carries %d new and %d base values for %d columns", op.Key, w.t.schema.Name, op.Kind, len(op.New), len(op.Base), len(op.Columns))
 	}
+	w.retype()
+	w.id = rowID{w.t, w.op.Key.ID()}
 	return w.inspectValues()
 }
 
 func (b *batch) inspectColumns(w *work) error {
-	op := w.op
-	if len(op.Columns) == 0 {
+	if len(w.op.Columns) == 0 {
 		return nil
 	}
-	id := &op.Columns[0]
-	if m, ok := b.cols[id]; ok && m.t == w.t && m.n == len(op.Columns) {
-		w.cols = m.cols
-		return nil
+	m, err := b.mapColumns(w.t, w.op)
+	if err != nil {
+		return err
 	}
-	w.cols = make([]int, len(op.Columns))
-	for i, name := range op.Columns {
-		c := w.t.column(name)
-		if c < 0 && op.Kind != change.Delete {
-			return refuse("unknown-column", "the hub's table %s has no column %s: bring its schema up to date, then retry", w.t.schema.Name, name)
-		}
-		w.cols[i] = c
-	}
-	if op.Kind != change.Delete { // a Delete's list may hold -1
-		b.cols[id] = columnMap{t: w.t, n: len(op.Columns), cols: w.cols}
-	}
+	w.cols = m.cols
+	w.rename(&m)
 	return nil
 }
 
@@ -136,7 +128,7 @@ func (w *work) inspectValues() error {
 	op := w.op
 	for i, v := range op.New {
 		c := w.cols[i]
-		if (v.Kind() == change.KindText || v.Kind() == change.KindBlob) && !w.t.cols[c].affinity.takes(v) {
+		if (v.Kind() == change.KindText || v.Kind() == change.KindBlob) && !takes(w.t.cols[c].affinity, v) {
 			return refuse("type", "row %s of %s: column %s is declared %s and cannot hold the %s %s", op.Key, w.t.schema.Name,
 				w.t.names[c], w.t.schema.Columns[w.t.schema.Column(w.t.names[c])].Type, v.Kind(), brief(v))
 		}
@@ -158,10 +150,10 @@ func (w *work) inspectValues() error {
 	return nil
 }
 
-// takes reports whether SQLite would have made something else of a text or blob
-// that is stored in a column of this affinity.
-func (a affinity) takes(v change.Value) bool {
-	return a != affinityInteger && a != affinityReal
+// takes reports whether a column of this affinity is declared to hold a text or
+// blob. A text that is a number has become one before.
+func takes(a change.Affinity, v change.Value) bool {
+	return a != change.AffinityInteger && a != change.AffinityReal
 }
 
 // brief renders a value for a reason, cut to a bearable length.

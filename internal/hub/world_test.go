@@ -81,16 +81,23 @@ func newWorld(t testing.TB, edit ...func(*hub.Config)) *world {
 	empty, err := template()
 	w.must(err)
 	w.must(os.WriteFile(w.path, empty, 0o600))
+	w.open(edit...)
+	t.Cleanup(func() { _ = w.store.Close() })
+	return w
+}
+
+// open starts the hub over its file.
+func (w *world) open(edit ...func(*hub.Config)) {
+	w.t.Helper()
+	var err error
 	w.store, err = sqlitestore.Open(sqlitestore.Config{Path: w.path, Rules: w.rules, Clock: w.clock, Rand: w.rand, NoSync: true})
 	w.must(err)
-	t.Cleanup(func() { _ = w.store.Close() })
 	cfg := hub.Config{Store: w.store, Rules: w.rules, Clock: w.clock, Rand: w.rand, DDL: w.store.DDL}
 	for _, e := range edit {
 		e(&cfg)
 	}
 	w.hub, err = hub.New(w.ctx, cfg)
 	w.must(err)
-	return w
 }
 
 // template is an empty hub's file: making one takes its time on a busy machine.

@@ -1,0 +1,192 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tidemark-sync/tidemark/change"
+)
+
+const kindEvent = "event" // by device and number: Event
+
+// keptEvents is how many events are kept of each device.
+const keptEvents = 50
+
+// An Event is something out of the ordinary that the hub noticed of a device, or,
+// with the zero device, of itself.
+type Event struct {
+	Device change.DeviceID `json:"device"`
+	At     time.Time       `json:"at"`     // by the hub's clock
+	Kind   string          `json:"kind"`   // one word, stable
+	Detail string          `json:"detail"` // a sentence for people
+}
+
+// The kinds of events of devices.
+const (
+	EventRestored = "restored" // the file is an older state of itself: a backup was put back, or the file was copied
+	EventCopied   = "copied"   // two copies of its file are in use: one became a device of its own
+	EventSplit    = "split"    // it is the device that a copy became
+	EventHeld     = "held"     // a file waits for the operator's word
+	EventAllowed  = "allowed"  // the operator let it go on
+	EventRefused  = "refused"  // the operator ended it
+)
+
+// addEvent keeps an event of a device, the zero one being the hub itself, and
+// forgets the oldest beyond keptEvents.
+func addEvent(tx Tx, device change.DeviceID, at time.Time, kind, detail string) error {
+	ids, n, err := eventIDs(tx, device)
+	if err != nil {
+		return err
+	}
+	for len(ids) >= keptEvents {
+		if err := tx.PutRecord(kindEvent, ids[0], nil); err != nil {
+			return fmt.Errorf("forget event %s: %w", ids[0], err)
+		}
+		ids = ids[1:]
+	}
+	return writeRecord(tx, kindEvent, eventID(device, n+1), &Event{Device: device, At: at.UTC(), Kind: kind, Detail: detail})
+}
+
+// Numbers, not times, put events in order: the hub's clock may be set back.
+func eventID(device change.DeviceID, n uint64) string {
+	return fmt.Sprintf("%s/%020d", device, n)
+}
+
+// eventIDs lists the ids of a device's events, oldest first, and the last number.
+func eventIDs(v View, device change.DeviceID) (ids []string, last uint64, err error) {
+	err = eventsOf(v, device, func(id string, _ []byte) error {
+		ids = append(ids, id)
+		return nil
+	})
+	if err != nil || len(ids) == 0 {
+		return ids, 0, err
+	}
+	_, num, _ := strings.Cut(ids[len(ids)-1], "/")
+	if _, err := fmt.Sscanf(num, "%d", &last); err != nil {
+		return nil, 0, fmt.Errorf("number of event %s: %w", ids[len(ids)-1], err)
+	}
+	return ids, last, nil
+}
+
+func eventsOf(v View, device change.DeviceID, fn func(id string, body []byte) error) error {
+	prefix := device.String() + "/"
+	return eachRecord(v, kindEvent, prefix, func(id string, body []byte) error {
+		if !strings.HasPrefix(id, prefix) {
+			return errStop
+		}
+		return fn(id, body)
+	})
+}
+
+// Events lists what was out of the ordinary with a device, oldest first; with the
+// zero device, with the hub itself. Only the last fifty are kept.
+func (h *Hub) Events(ctx context.Context, device change.DeviceID) ([]Event, error) {
+	var out []Event
+	err := h.store.View(ctx, func(v View) error {
+		return eventsOf(v, device, func(id string, body []byte) error {
+			var e Event
+			if err := json.Unmarshal(body, &e); err != nil {
+				return fmt.Errorf("decode event %s: %w", id, err)
+			}
+			out = append(out, e)
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("events of device %s: %w", device, err)
+	}
+	return out, nil
+}
+
+// A Mark is what stands out of a device's lives.
+type Mark struct {
+	Held     int       // files that wait for the operator's word
+	Restored time.Time // when its file last went on from an older state; zero when that was a copy
+}
+
+// recently is how far back status counts restores and copies.
+const recently = 7 * 24 * time.Hour
+
+// Marks tells what stands out, by device; of most devices nothing does.
+func (h *Hub) Marks(ctx context.Context) (map[change.DeviceID]Mark, error) {
+	out := map[change.DeviceID]Mark{}
+	err := h.store.View(ctx, func(v View) error {
+		err := eachRecord(v, kindLives, "", func(id string, body []byte) error {
+			var l lives
+			var d change.DeviceID
+			if err := errors.Join(json.Unmarshal(body, &l), d.UnmarshalText([]byte(id))); err != nil {
+				return fmt.Errorf("decode lives of device %s: %w", id, err)
+			}
+			if n := l.held(); n > 0 {
+				out[d] = Mark{Held: n}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return eachEvent(v, func(e *Event) {
+			m := out[e.Device]
+			switch e.Kind {
+			case EventRestored:
+				m.Restored = e.At
+			case EventCopied:
+				m.Restored = time.Time{} // so that was what it was
+			default:
+				return
+			}
+			out[e.Device] = m
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("marks of devices: %w", err)
+	}
+	return out, nil
+}
+
+// eachEvent calls fn for each event of anybody.
+func eachEvent(v View, fn func(*Event)) error {
+	return eachRecord(v, kindEvent, "", func(id string, body []byte) error {
+		e := &Event{}
+		if err := json.Unmarshal(body, e); err != nil {
+			return fmt.Errorf("decode event %s: %w", id, err)
+		}
+		fn(e)
+		return nil
+	})
+}
+
+// Histories counts the odd histories of devices' files.
+type Histories struct {
+	Restored int `json:"restored"` // files that went on from an older state, in the last seven days
+	Copied   int `json:"copied"`   // copies that became devices, in the last seven days
+	Held     int `json:"held"`     // files that wait for the operator's word, now
+}
+
+func historiesOf(v View, now time.Time) (n Histories, err error) {
+	err = eachEvent(v, func(e *Event) {
+		switch {
+		case now.Sub(e.At) > recently:
+		case e.Kind == EventRestored:
+			n.Restored++
+		case e.Kind == EventCopied:
+			n.Copied++
+		}
+	})
+	if err != nil {
+		return n, err
+	}
+	n.Restored = max(n.Restored-n.Copied, 0) // a copy was first taken for restored
+	return n, eachRecord(v, kindLives, "", func(id string, body []byte) error {
+		var l lives
+		if err := json.Unmarshal(body, &l); err != nil {
+			return fmt.Errorf("decode lives of device %s: %w", id, err)
+		}
+		n.Held += l.held()
+		return nil
+	})
+}

@@ -1,0 +1,214 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/tidemark-sync/tidemark/change"
+)
+
+// A taking is what retrying a salvage does. Who held a lost row offered it, perhaps,
+// before whoever wrote it came by and handed it in again: what was written since is
+// worth more than what was held, and is only written over when a person says so
+// twice.
+type taking struct {
+	ops        []change.Op // as they have to be on top of what stands now
+	places     []uint32    // theirs in what waits
+	rest       []change.Op // of rows that were written since they were offered
+	restPlaces []uint32
+}
+
+// takeOver sorts the operations of a salvage by what the hub's rows are now. force
+// writes over what was written since.
+func (b *batch) takeOver(t *change.Transaction, force bool) (taking, error) {
+	var k taking
+	for i := range t.Ops {
+		op, contested, err := b.takeOne(&t.Ops[i])
+		switch {
+		case err != nil:
+			return k, err
+		case contested && !force:
+			k.rest, k.restPlaces = append(k.rest, t.Ops[i]), append(k.restPlaces, uint32(i))
+		case op != nil:
+			op.BaseAt = 0
+			k.ops, k.places = append(k.ops, *op), append(k.places, uint32(i))
+		}
+	}
+	return k, nil
+}
+
+// takeOne is an operation on top of the hub's row as it is; nil when the row is so
+// already. contested says that it was written since it was offered.
+func (b *batch) takeOne(raw *change.Op) (op *change.Op, contested bool, err error) {
+	tab := b.shape.table(raw.Table)
+	if tab == nil || len(raw.Key) != len(tab.key) {
+		op := *raw
+		return &op, false, nil // settling it says what is wrong
+	}
+	now := *tab.present(raw)
+	row, err := b.tx.Row(tab.schema.Name, now.Key)
+	if err != nil {
+		return nil, false, err
+	}
+	since, known, err := b.since(tab, now.Key)
+	if err != nil {
+		return nil, false, err
+	}
+	if row == nil {
+		return &now, now.Kind == change.Update || deleted(since), nil
+	}
+	diff := differing(tab, &now, row)
+	if len(diff) == 0 {
+		return nil, false, nil
+	}
+	out := change.Op{Table: now.Table, Kind: change.Update, Key: now.Key, Rows: now.Rows}
+	for _, i := range diff {
+		c := tab.column(now.Columns[i])
+		if c < 0 {
+			return &now, false, nil // likewise
+		}
+		contested = contested || !known || i >= len(now.Base) || now.Base[i] != row[c] || wrote(since, tab.names[c])
+		out.Columns, out.New, out.Base = append(out.Columns, now.Columns[i]), append(out.New, now.New[i]), append(out.Base, row[c])
+	}
+	return &out, contested, nil
+}
+
+// wrote reports whether one of the changes was to a column.
+func wrote(list []Touch, column string) bool {
+	return slices.ContainsFunc(list, func(t Touch) bool {
+		return t.Kind != change.Update || t.Columns == nil || slices.Contains(t.Columns, column)
+	})
+}
+
+// resettle decides again on what waits.
+func (b *batch) resettle(p *Parked, t *change.Transaction) (verdict, error) {
+	if !p.Salvage {
+		return b.settle(p.ID, t, p.Edited || p.Split)
+	}
+	// A person's own write, which no right of the device's bounds.
+	b.rights, b.holds = operatorRights(), &holds{}
+	b.book().operator = true
+	t.Bases = []change.Cursor{b.start}
+	k, err := b.takeOver(t, p.Contested)
+	if err != nil {
+		return verdict{}, err
+	}
+	v := verdict{status: Applied} // the hub has it all by now
+	if t.Ops = k.ops; len(t.Ops) > 0 {
+		if v, err = b.settle(p.ID, t, true); err != nil {
+			return v, err
+		}
+	}
+	switch {
+	case v.park != nil && !v.park.Split: // as it was offered: next time the hub's rows may be others
+		v.park.Code, v.park.Tx, v.park.Places = codeSalvage, p.Tx, nil
+		return v, nil
+	case v.park == nil && len(k.rest) == 0:
+		return v, nil
+	}
+	return k.leftOver(p, t, v)
+}
+
+// leftOver parks what was not taken over.
+func (k *taking) leftOver(p *Parked, t *change.Transaction, v verdict) (verdict, error) {
+	rest := *t
+	rest.Ops, rest.Unaware = nil, true
+	var places []uint32
+	reason := ""
+	if v.park != nil {
+		stuck, err := change.DecodeTransaction(v.park.Tx)
+		if err != nil {
+			return v, fmt.Errorf("decode what remains of transaction %s: %w", p.ID, err)
+		}
+		rest.Ops, places, reason = stuck.Ops, at(k.places, v.park.Places), v.reason
+	}
+	if len(k.rest) > 0 {
+		if reason != "" {
+			reason += "; "
+		}
+		reason += fmt.Sprintf("rows that were written at the hub since they were offered: %d. Compare them; retry again to write over them, discard to keep the hub's", len(k.rest))
+	}
+	p.Contested = len(k.rest) > 0
+	rest.Ops, places = append(rest.Ops, k.rest...), append(places, k.restPlaces...)
+	return verdict{status: Quarantined, reason: reason, receipts: v.receipts,
+		park: &Parked{Code: codeSalvage, Reason: reason, Unaware: true, Split: true, Places: places, Tx: change.AppendTransaction(nil, &rest)}}, nil
+}
+
+// Sift takes out of what was salvaged what the hub has by now, because whoever wrote
+// it handed it in again: nobody needs to look at that.
+func (h *Hub) Sift(ctx context.Context) error {
+	var end change.Cursor
+	some := false
+	err := h.view(ctx, func(v View) (err error) {
+		if end, err = v.Cursor(); err != nil {
+			return err
+		}
+		if last := h.past.sifted.Load(); last != nil && *last == end {
+			return nil
+		}
+		list, err := parkedOf(v, change.DeviceID{})
+		for _, p := range list {
+			some = some || p.Salvage
+		}
+		return err
+	})
+	if err == nil && some && h.Behind() == nil {
+		err = h.update(ctx, func(tx Tx) error { return h.sift(tx) })
+	}
+	if err != nil {
+		return fmt.Errorf("sift what was salvaged: %w", err)
+	}
+	h.past.sifted.Store(&end)
+	return nil
+}
+
+func (h *Hub) sift(tx Tx) error {
+	list, err := parkedOf(tx, change.DeviceID{})
+	if err != nil {
+		return err
+	}
+	for _, p := range list {
+		if !p.Salvage {
+			continue
+		}
+		b, err := h.batchOf(tx, p)
+		if err != nil {
+			return err
+		}
+		if err := b.siftOne(p); err != nil {
+			return fmt.Errorf("transaction %s: %w", p.ID, err)
+		}
+	}
+	return nil
+}
+
+func (b *batch) siftOne(p *Parked) error {
+	t, err := p.Transaction()
+	if err != nil {
+		return err
+	}
+	var kept []change.Op
+	var places []uint32
+	for i := range t.Ops {
+		op, _, err := b.takeOne(&t.Ops[i])
+		if err != nil {
+			return err
+		}
+		if op != nil {
+			kept, places = append(kept, t.Ops[i]), append(places, uint32(i))
+		}
+	}
+	switch len(kept) {
+	case len(t.Ops):
+		return nil
+	case 0:
+		if err := tell(b.tx, p.ID, Discarded, "nothing was lost: the hub has it all by now"); err != nil {
+			return err
+		}
+		return b.tx.PutRecord(kindParked, p.record, nil)
+	}
+	t.Ops = kept
+	p.Tx, p.Places = change.AppendTransaction(nil, t), at(p.Places, places)
+	return writeRecord(b.tx, kindParked, p.record, p)
+}
