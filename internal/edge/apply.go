@@ -20,11 +20,16 @@ type incoming struct {
 	each func(fn func(*change.Rows) error) error
 
 	full  bool           // the rows are everything there is: what is not among them is gone
+	lost  bool           // the hub was restored: what it lost is offered back (see salvage.go)
+	why   string         // of a full fetch, for people
 	echo  bool           // rows that only we touched are among them, too (wire.Pull.Echo)
 	evict []rule.ScopeID // scopes this device may no longer read
 	keep  string         // when set: the reason under which replaced rows are kept as rescue copies
+	// resolve writes the columns, too, that are held until they are compared.
+	resolve bool
 
 	next     change.Cursor
+	seal     []byte // the hub's, of next
 	outcomes []wire.TxResult
 	mark     uint64
 
@@ -81,6 +86,7 @@ type applier struct {
 	removed []rowRef // keys of removal in order of arrival
 	displ   map[rowRef]*displaced
 	seen    *keySet
+	lost    *wreck // nil: what the hub has not is not offered to it
 	first   bool
 	unique  map[string][]change.Unique // by table name
 	empty   map[string]bool            // lower-case tables without a row before a full install
@@ -239,6 +245,10 @@ func (a *applier) begin() error {
 		a.first = complete.Int() != 1
 		a.seen = newKeySet()
 	}
+	a.lost = nil
+	if a.in.lost && a.in.full && !a.first {
+		a.lost = newWreck()
+	}
 	var err error
 	if a.refs, err = a.e.references(); err != nil {
 		return err
@@ -304,6 +314,9 @@ func (a *applier) track(t *table, id string) *track {
 // there.
 func (a *applier) finish() error {
 	e, in := a.e, a.in
+	if err := a.keepSeal(); err != nil {
+		return err
+	}
 	set := []struct {
 		key string
 		v   change.Value
@@ -335,8 +348,11 @@ func (a *applier) finish() error {
 			return err
 		}
 	}
+	if err := a.storeSalvage(); err != nil {
+		return err
+	}
 	if !a.first {
-		return nil
+		return a.noteAnew()
 	}
 	// Into empty tables the triggers come last: the rows go in twice as fast.
 	if err := e.dropTriggers(); err != nil {

@@ -33,13 +33,18 @@ func (e *Engine) emptyTables() (map[string]bool, error) {
 		if t.missing {
 			continue
 		}
-		_, some, err := sqlite.One(e.conn, "SELECT 1 FROM "+sqlite.Quote(t.schema.Name)+" LIMIT 1")
+		empty, err := e.emptyTable(t)
 		if err != nil {
 			return nil, err
 		}
-		out[strings.ToLower(t.schema.Name)] = !some
+		out[strings.ToLower(t.schema.Name)] = empty
 	}
 	return out, nil
+}
+
+func (e *Engine) emptyTable(t *table) (bool, error) {
+	_, some, err := sqlite.One(e.conn, "SELECT 1 FROM "+t.sql()+" LIMIT 1")
+	return !some, err
 }
 
 // look notes which tables a full fetch fills from nothing. It comes after the
@@ -82,11 +87,15 @@ func (a *applier) sweep() error {
 				continue
 			}
 			a.out.Gone++
+			if err := a.noteMissing(t, key, id); err != nil {
+				return err
+			}
 			if err := a.remove(t, key, id); err != nil {
 				return err
 			}
 		}
 	}
+	a.sweepDisplaced()
 	if len(own) == 0 {
 		return nil
 	}
@@ -166,7 +175,7 @@ func (a *applier) reload() error {
 // captured: at the first bootstrap, when it was here before Tidemark, and when a
 // comparison is repaired. row is nil when the hub has none.
 func (a *applier) keepLocal(p *plan, key change.Key, row []change.Value) error {
-	if !a.first && a.in.keep == "" || a.empty[strings.ToLower(p.t.schema.Name)] {
+	if !a.first && a.in.keep == "" && !p.t.gap.unsure() || a.empty[strings.ToLower(p.t.schema.Name)] {
 		return nil
 	}
 	local, err := a.e.readRow(p.t, key)
@@ -181,6 +190,9 @@ func (a *applier) keepLocal(p *plan, key change.Key, row []change.Value) error {
 		}
 	}
 	reason := a.in.keep
+	if reason == "" {
+		reason = "differed from the hub's row, and may have been written while capture was missing"
+	}
 	if a.first {
 		reason = "differed from the hub's row at the first sync"
 	}

@@ -38,7 +38,7 @@ func (e *Engine) references() (map[string][]ref, error) {
 	for i := range s.Tables {
 		t := &s.Tables[i]
 		for _, fk := range t.ForeignKeys {
-			r := ref{child: t.Name, to: fk.To, onDelete: strings.ToUpper(fk.OnDelete), synced: e.tableNamed(t.Name) != nil}
+			r := ref{child: t.Name, to: fk.To, onDelete: strings.ToUpper(fk.OnDelete), synced: e.tableInFile(t.Name) != nil}
 			for _, c := range fk.Columns {
 				r.from = append(r.from, t.Columns[c].Name)
 			}
@@ -108,7 +108,7 @@ func (a *applier) hold() error {
 
 // needed reports whether a child keeps a waiting row from going.
 func (a *applier) needed(rm *removal) (bool, error) {
-	for _, r := range a.refs[strings.ToLower(rm.t.schema.Name)] {
+	for _, r := range a.refs[strings.ToLower(rm.t.file)] {
 		if r.synced && len(a.order) == 0 && len(a.removal) == 0 {
 			continue
 		}
@@ -137,7 +137,7 @@ func (a *applier) children(rm *removal, r ref, visit func(*table, change.Key)) e
 	if err != nil || parent == nil {
 		return err
 	}
-	child := a.e.tableNamed(r.child)
+	child := a.e.tableInFile(r.child)
 	cols := "1"
 	if child != nil {
 		if child.missing {
@@ -207,7 +207,7 @@ func matches(cols []string) string {
 // orphan does to rows of the application's local-only tables what their foreign
 // key says, since foreign keys are off on this connection.
 func (a *applier) orphan(rm *removal) error {
-	for _, r := range a.refs[strings.ToLower(rm.t.schema.Name)] {
+	for _, r := range a.refs[strings.ToLower(rm.t.file)] {
 		if r.synced {
 			continue
 		}
@@ -275,7 +275,7 @@ func (a *applier) keepHeld(r rowRef, rm *removal) error {
 
 // childSeqs are the unsettled transactions behind the children of a row.
 func (a *applier) childSeqs(rm *removal) (seqs []uint64, err error) {
-	for _, r := range a.refs[strings.ToLower(rm.t.schema.Name)] {
+	for _, r := range a.refs[strings.ToLower(rm.t.file)] {
 		err := a.children(rm, r, func(child *table, key change.Key) {
 			if child == nil {
 				return
@@ -291,16 +291,22 @@ func (a *applier) childSeqs(rm *removal) (seqs []uint64, err error) {
 	return seqs, nil
 }
 
+// wroteFile reports whether the pull wrote a table of the file.
+func (a *applier) wroteFile(name string) bool {
+	t := a.e.tableInFile(name)
+	return t != nil && a.wrote[strings.ToLower(t.schema.Name)]
+}
+
 // checkDeleted finds rows that the application deleted, with the delete still
 // pending, and that rows of the hub's point at now: the delete steps aside until
 // the hub has decided.
 func (a *applier) checkDeleted() error {
 	for _, tr := range a.order {
-		refs := a.refs[strings.ToLower(tr.t.schema.Name)]
+		refs := a.refs[strings.ToLower(tr.t.file)]
 		if len(refs) == 0 || !a.active(tr) {
 			continue
 		}
-		wrote := slices.ContainsFunc(refs, func(r ref) bool { return r.synced && a.wrote[strings.ToLower(r.child)] })
+		wrote := slices.ContainsFunc(refs, func(r ref) bool { return r.synced && a.wroteFile(r.child) })
 		if !wrote {
 			continue
 		}

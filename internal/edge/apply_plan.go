@@ -62,34 +62,43 @@ func (a *applier) plan(t *table, cols []string) (*plan, error) {
 	for i, c := range p.from {
 		p.same = p.same && i == c
 	}
-	insert := "INSERT INTO " + sqlite.Quote(t.schema.Name) + " (" + sqlite.QuoteAll("", p.names) + ") VALUES (?" +
+	insert := "INSERT INTO " + t.sql() + " (" + sqlite.QuoteAll("", t.locals(p.names)) + ") VALUES (?" +
 		strings.Repeat(",?", len(p.names)-1) + ")"
 	var err error
 	if p.insert, err = a.e.conn.Prepare(insert); err != nil {
 		return nil, err
 	}
-	if p.upsert, err = a.e.conn.Prepare(insert + t.onConflict(p.names)); err != nil {
+	if p.upsert, err = a.e.conn.Prepare(insert + t.onConflict(a.settable(t, p.names))); err != nil {
 		return nil, err
 	}
 	a.plans[name] = p
-	return p, p.prepareUpdate(a.e.conn)
+	return p, p.prepareUpdate(a.e.conn, a.settable(t, p.names))
 }
 
-func (p *plan) prepareUpdate(c *sqlite.Conn) (err error) {
+// settable leaves out the columns whose values here are still to be compared with
+// the hub's: a row that stands here keeps them until then.
+func (a *applier) settable(t *table, names []string) []string {
+	if len(t.gap.Columns) == 0 || a.in.resolve {
+		return names
+	}
+	return slices.DeleteFunc(slices.Clone(names), t.gap.holds)
+}
+
+func (p *plan) prepareUpdate(c *sqlite.Conn, names []string) (err error) {
 	var set []string
 	for _, k := range p.t.key { // the key's parameters come first, as whereKey has them
 		p.order = append(p.order, slices.Index(p.names, p.t.names[k]))
 	}
 	for i, n := range p.names {
-		if !slices.Contains(p.t.key, p.t.column(n)) {
+		if slices.Contains(names, n) && !slices.Contains(p.t.key, p.t.column(n)) {
 			p.order = append(p.order, i)
-			set = append(set, fmt.Sprintf("%s=?%d", sqlite.Quote(n), len(p.order)))
+			set = append(set, fmt.Sprintf("%s=?%d", sqlite.Quote(p.t.local(n)), len(p.order)))
 		}
 	}
 	if len(set) == 0 {
 		return nil
 	}
-	p.update, err = c.Prepare("UPDATE " + sqlite.Quote(p.t.schema.Name) + " SET " + strings.Join(set, ", ") + " WHERE " + p.t.whereKey())
+	p.update, err = c.Prepare("UPDATE " + p.t.sql() + " SET " + strings.Join(set, ", ") + " WHERE " + p.t.whereKey())
 	return err
 }
 
@@ -125,14 +134,11 @@ func (t *table) onConflict(names []string) string {
 		j := t.column(n)
 		// 'a' and 'A' are one key under NOCASE: the hub's spelling counts.
 		if !slices.Contains(t.key, j) || t.collated(j) {
-			set = append(set, sqlite.Quote(n)+"=excluded."+sqlite.Quote(n))
+			q := sqlite.Quote(t.local(n))
+			set = append(set, q+"=excluded."+q)
 		}
 	}
-	key := make([]string, len(t.key))
-	for i, k := range t.key {
-		key[i] = t.names[k]
-	}
-	target := " ON CONFLICT (" + sqlite.QuoteAll("", key) + ") DO "
+	target := " ON CONFLICT (" + sqlite.QuoteAll("", t.keyNames()) + ") DO "
 	if len(set) == 0 {
 		return target + "NOTHING"
 	}
@@ -149,7 +155,7 @@ func (t *table) collated(j int) bool {
 func (t *table) whereKey() string {
 	parts := make([]string, 0, len(t.key))
 	for i, k := range t.key {
-		n := sqlite.Quote(t.names[k])
+		n := sqlite.Quote(t.cols[k])
 		parts = append(parts, fmt.Sprintf("%s=?%d", n, i+1))
 		if t.collated(k) {
 			parts = append(parts, fmt.Sprintf("%s=?%d COLLATE BINARY", n, i+1))

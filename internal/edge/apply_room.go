@@ -132,7 +132,7 @@ func (a *applier) blockers(t *table, row []change.Value, key change.Key) ([]chan
 				break
 			}
 			args = append(args, row[j])
-			cond = append(cond, fmt.Sprintf("%s=?%d", sqlite.Quote(t.names[j]), len(args)))
+			cond = append(cond, fmt.Sprintf("%s=?%d", sqlite.Quote(t.cols[j]), len(args)))
 		}
 		if cond == nil {
 			list, err := a.probe(t, row, key)
@@ -146,7 +146,7 @@ func (a *applier) blockers(t *table, row []change.Value, key change.Key) ([]chan
 			}
 			continue
 		}
-		sql := "SELECT " + sqlite.QuoteAll("", t.keyNames()) + " FROM " + sqlite.Quote(t.schema.Name) + " WHERE " + strings.Join(cond, " AND ")
+		sql := "SELECT " + sqlite.QuoteAll("", t.keyNames()) + " FROM " + t.sql() + " WHERE " + strings.Join(cond, " AND ")
 		if u.Where != "" {
 			sql += " AND (" + u.Where + ")"
 		}
@@ -178,7 +178,7 @@ func (a *applier) probe(t *table, row []change.Value, key change.Key) (out []cha
 	if err := sqlite.Exec(a.e.conn, "SAVEPOINT tidemark_probe"); err != nil {
 		return nil, err
 	}
-	err = sqlite.Exec(a.e.conn, "INSERT OR REPLACE INTO "+sqlite.Quote(t.schema.Name)+" ("+sqlite.QuoteAll("", t.names)+
+	err = sqlite.Exec(a.e.conn, "INSERT OR REPLACE INTO "+t.sql()+" ("+sqlite.QuoteAll("", t.cols)+
 		") VALUES (?"+strings.Repeat(",?", len(t.names)-1)+")", row...)
 	var after []change.Key
 	if err == nil {
@@ -211,11 +211,11 @@ func (a *applier) uniquesOf(t *table) ([]change.Unique, error) {
 	if u, ok := a.unique[t.schema.Name]; ok {
 		return u, nil
 	}
-	s, err := sqlite.Describe(a.e.conn, []string{t.schema.Name})
+	s, err := sqlite.Describe(a.e.conn, []string{t.file})
 	if err != nil {
 		return nil, err
 	}
-	have := s.Table(t.schema.Name)
+	have := s.Table(t.file)
 	if have == nil {
 		return nil, fmt.Errorf("table %s is missing from the file", t.schema.Name)
 	}
@@ -225,7 +225,9 @@ func (a *applier) uniquesOf(t *table) ([]change.Unique, error) {
 		for i, c := range u.Columns {
 			cols[i] = -1
 			if c >= 0 {
-				cols[i] = t.schema.Column(have.Columns[c].Name)
+				if j := t.column(have.Columns[c].Name); j >= 0 {
+					cols[i] = t.stored[j]
+				}
 			}
 		}
 		u.Columns = cols

@@ -16,8 +16,8 @@ func (a *applier) receive() error {
 		if t == nil {
 			return nil // a table this setup does not sync
 		}
-		if t.missing {
-			return fmt.Errorf("table %s is missing from the file, or has lost its key", rows.Table)
+		if t.missing { // the others go on; this one is compared when it is back
+			return a.e.widenGap(t, gap{Behind: true})
 		}
 		p, err := a.plan(t, rows.Columns)
 		if err != nil {
@@ -40,23 +40,27 @@ func (a *applier) receive() error {
 
 func (a *applier) receiveGone(p *plan, key change.Key) error {
 	t := p.t
-	if len(a.order) == 0 && a.seen == nil && a.in.keep == "" {
+	if len(a.order) == 0 && a.seen == nil && a.in.keep == "" && !t.gap.unsure() {
 		a.out.Gone++
 		return a.remove(t, key, "")
 	}
 	id := key.ID()
 	if a.seen != nil {
 		a.seen.drop(t, id)
+		a.noteGone(t, id)
 	}
 	a.out.Gone++
 	if tr := a.track(t, id); tr != nil {
 		tr.came = true
 		if !a.lifted {
+			if err := a.keepUnsure(p, key, nil); err != nil {
+				return err
+			}
 			tr.learn(nil)
 			return a.touch(tr)
 		}
 	}
-	if a.in.keep != "" {
+	if a.in.keep != "" || t.gap.unsure() {
 		if err := a.keepLocal(p, key, nil); err != nil {
 			return err
 		}
@@ -73,7 +77,7 @@ func (a *applier) receiveRow(p *plan, in []change.Value) error {
 			row[i] = in[c]
 		}
 	}
-	if len(a.order) == 0 && a.seen == nil && len(a.removal) == 0 && len(a.displ) == 0 && a.in.keep == "" {
+	if len(a.order) == 0 && a.seen == nil && len(a.removal) == 0 && len(a.displ) == 0 && a.in.keep == "" && !p.t.gap.unsure() {
 		return a.write(p, row, nil, "")
 	}
 	key := make(change.Key, len(p.key))
@@ -82,11 +86,17 @@ func (a *applier) receiveRow(p *plan, in []change.Value) error {
 	}
 	id := key.ID()
 	if a.seen != nil {
+		if err := a.noteDiffers(p, id, key, row); err != nil {
+			return err
+		}
 		a.seen.add(p.t, id)
 	}
 	if tr := a.track(p.t, id); tr != nil {
 		tr.came = true
 		if !a.lifted {
+			if err := a.keepUnsure(p, key, row); err != nil {
+				return err
+			}
 			if err := a.touch(tr); err != nil {
 				return err
 			}
@@ -98,6 +108,15 @@ func (a *applier) receiveRow(p *plan, in []change.Value) error {
 	}
 	a.unremove(rowRef{p.t.schema.Name, id})
 	return a.write(p, row, key, id)
+}
+
+// keepUnsure keeps a copy of a row with pending work on top, whose other values may
+// have been written while capture was missing.
+func (a *applier) keepUnsure(p *plan, key change.Key, row []change.Value) error {
+	if !p.t.gap.unsure() {
+		return nil
+	}
+	return a.keepLocal(p, key, row)
 }
 
 // learnRow makes an incoming row the hub's version of a tracked one. Columns
@@ -154,7 +173,7 @@ func (a *applier) put(t *table, key change.Key, id string, row []change.Value) e
 // work on top, does not have it. Parents of foreign keys wait until the end, when
 // their children are known.
 func (a *applier) remove(t *table, key change.Key, id string) error {
-	refs := a.refs[strings.ToLower(t.schema.Name)]
+	refs := a.refs[strings.ToLower(t.file)]
 	wait := false
 	for _, r := range refs {
 		wait = wait || !r.synced || len(a.order) > 0
@@ -186,7 +205,7 @@ func (a *applier) unremove(ref rowRef) {
 }
 
 func (a *applier) erase(t *table, key change.Key) error {
-	return sqlite.Exec(a.e.conn, "DELETE FROM "+sqlite.Quote(t.schema.Name)+" WHERE "+t.whereKey(), key...)
+	return sqlite.Exec(a.e.conn, "DELETE FROM "+t.sql()+" WHERE "+t.whereKey(), key...)
 }
 
 func readRow(s *sqlite.Stmt, n int) []change.Value {
@@ -197,10 +216,11 @@ func readRow(s *sqlite.Stmt, n int) []change.Value {
 	return row
 }
 
+// keyNames are the key's columns as the file calls them.
 func (t *table) keyNames() []string {
 	out := make([]string, len(t.key))
 	for i, k := range t.key {
-		out[i] = t.names[k]
+		out[i] = t.cols[k]
 	}
 	return out
 }
@@ -216,7 +236,7 @@ func (t *table) keyOf(row []change.Value) change.Key {
 // keys lists the keys of a table in key order.
 func (e *Engine) keys(t *table) (out []change.Key, err error) {
 	names := sqlite.QuoteAll("", t.keyNames())
-	err = sqlite.Query(e.conn, "SELECT "+names+" FROM "+sqlite.Quote(t.schema.Name)+" ORDER BY "+names, func(s *sqlite.Stmt) error {
+	err = sqlite.Query(e.conn, "SELECT "+names+" FROM "+t.sql()+" ORDER BY "+names, func(s *sqlite.Stmt) error {
 		out = append(out, change.Key(readRow(s, len(t.key))))
 		return nil
 	})

@@ -113,7 +113,7 @@ func (a *applier) evict() error {
 // scopeRows lists the keys of a table's rows that belong to one of the scopes.
 func (e *Engine) scopeRows(t *table, scopes []rule.ScopeID) (out []change.Key, err error) {
 	r := e.rules(t).Scope
-	from := sqlite.Quote(t.schema.Name) + " AS t0"
+	from := t.sql() + " AS t0"
 	last := t
 	n := 0
 	for r.Via != "" {
@@ -122,12 +122,12 @@ func (e *Engine) scopeRows(t *table, scopes []rule.ScopeID) (out []change.Key, e
 			return nil, fmt.Errorf("scope via %s.%s: no foreign key to a synced table", last.schema.Name, r.Via)
 		}
 		n++
-		from += fmt.Sprintf(" JOIN %s AS t%d ON ", sqlite.Quote(p.schema.Name), n)
+		from += fmt.Sprintf(" JOIN %s AS t%d ON ", p.sql(), n)
 		for i, c := range fk.Columns {
 			if i > 0 {
 				from += " AND "
 			}
-			from += fmt.Sprintf("t%d.%s = t%d.%s", n, sqlite.Quote(fk.To[i]), n-1, sqlite.Quote(last.schema.Columns[c].Name))
+			from += fmt.Sprintf("t%d.%s = t%d.%s", n, sqlite.Quote(p.local(fk.To[i])), n-1, sqlite.Quote(last.local(last.schema.Columns[c].Name)))
 		}
 		last, r = p, e.rules(p).Scope
 	}
@@ -150,7 +150,7 @@ func (e *Engine) scopeRows(t *table, scopes []rule.ScopeID) (out []change.Key, e
 		return nil, err
 	}
 	for _, v := range values {
-		err := sqlite.Query(e.conn, keys+fmt.Sprintf(" WHERE t%d.%s IS ?", n, sqlite.Quote(r.Column)), add, v)
+		err := sqlite.Query(e.conn, keys+fmt.Sprintf(" WHERE t%d.%s IS ?", n, sqlite.Quote(last.local(r.Column))), add, v)
 		if err != nil {
 			return nil, err
 		}
@@ -160,7 +160,7 @@ func (e *Engine) scopeRows(t *table, scopes []rule.ScopeID) (out []change.Key, e
 
 // scopeValues are the values in a scope column that name one of the scopes.
 func (e *Engine) scopeValues(t *table, r rule.Scope, scopes []rule.ScopeID) (out []change.Value, err error) {
-	err = sqlite.Query(e.conn, "SELECT DISTINCT "+sqlite.Quote(r.Column)+" FROM "+sqlite.Quote(t.schema.Name), func(s *sqlite.Stmt) error {
+	err = sqlite.Query(e.conn, "SELECT DISTINCT "+sqlite.Quote(t.local(r.Column))+" FROM "+t.sql(), func(s *sqlite.Stmt) error {
 		if v := sqlite.Column(s, 0); slices.Contains(scopes, rule.Of(r.Kind, v)) {
 			out = append(out, v)
 		}

@@ -57,6 +57,6 @@ func (a *applier) hasParent(t *table, row []change.Value, fk *change.ForeignKey)
 	if strings.EqualFold(parent.schema.Name, t.schema.Name) && change.Key(args).Equal(t.keyOf(row)) {
 		return true, nil // it is its own parent
 	}
-	_, ok, err := sqlite.One(a.e.conn, "SELECT 1 FROM "+sqlite.Quote(parent.schema.Name)+" WHERE "+matches(fk.To), args...)
+	_, ok, err := sqlite.One(a.e.conn, "SELECT 1 FROM "+parent.sql()+" WHERE "+matches(parent.locals(fk.To)), args...)
 	return ok, err
 }

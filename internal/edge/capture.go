@@ -1,7 +1,9 @@
 package edge
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tidemark-sync/tidemark/change"
@@ -48,25 +50,30 @@ const (
 // maxMask is how many columns have a bit in mask; further ones are always kept.
 const maxMask = 62
 
-// forms decides the form of each stored column. It looks only at the setup's
-// table, so that records stay readable when the file's table changes.
-func forms(t *change.Table) []imageForm {
+// forms decides the form of each stored column. It looks at the setup's table, so
+// that records stay readable when the file's table changes, and at which columns the
+// triggers took for such as may hold anything, because their type in the file was
+// another one (other, by place among the stored).
+func forms(t *change.Table, other []int) []imageForm {
 	var out []imageForm
 	masked := 0
-	for _, i := range t.Stored() {
+	for v, i := range t.Stored() {
 		c := &t.Columns[i]
 		f := formAlways
-		switch affinity(c.Type) {
-		case affText:
+		switch change.AffinityOf(c.Type) {
+		case change.AffinityText:
 			f = formText
-		case affBlob:
+		case change.AffinityBlob:
 			f = formMask
-		case affNumeric:
+		case change.AffinityNumeric:
 			if !shortType(c.Type) {
 				f = formNumber
 			}
 		}
 		if f == formNumber && t.Strict { // ANY in a STRICT table converts nothing
+			f = formMask
+		}
+		if f != formAlways && slices.Contains(other, v) {
 			f = formMask
 		}
 		if t.InKey(i) {
@@ -109,14 +116,62 @@ func (e *Engine) createTriggers() error {
 		}
 		for _, sql := range list {
 			if err := sqlite.Script(e.conn, sql); err != nil {
-				return fmt.Errorf("create capture trigger on %s: %w", e.tables[i].schema.Name, err)
+				return fmt.Errorf("create capture trigger on %s: %w", e.tables[i].file, err)
 			}
 		}
+	}
+	if err := e.noteForms(); err != nil {
+		return err
 	}
 	if err := e.setMeta(metaCapture, change.Int(1)); err != nil {
 		return err
 	}
 	return e.noteVersion()
+}
+
+// noteForms keeps which columns the triggers take for such as may hold anything.
+func (e *Engine) noteForms() error {
+	all := map[int64][]int{}
+	for i := range e.tables {
+		t := &e.tables[i]
+		if t.other = t.otherUndo(); len(t.other) > 0 {
+			all[t.id] = t.other
+		}
+	}
+	if len(all) == 0 {
+		return e.setMeta(metaForms, change.Null)
+	}
+	raw, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	return e.setMeta(metaForms, change.Text(string(raw)))
+}
+
+// otherUndo are the columns that convert values otherwise in the file than at the hub,
+// by place in the capture log.
+func (t *table) otherUndo() []int {
+	out := t.otherKinds()
+	for i, j := range out {
+		out[i] = t.undo[j]
+	}
+	return out
+}
+
+// loadForms reads what noteForms kept.
+func (e *Engine) loadForms(tables []table) error {
+	v, err := e.meta(metaForms)
+	if err != nil || v.IsNull() {
+		return err
+	}
+	all := map[int64][]int{}
+	if err := json.Unmarshal([]byte(v.Str()), &all); err != nil {
+		return fmt.Errorf("read %s: %w", metaForms, err)
+	}
+	for i := range tables {
+		tables[i].other = all[tables[i].id]
+	}
+	return nil
 }
 
 // dropTriggers removes every trigger of ours. It must run inside a write transaction.
@@ -162,7 +217,7 @@ END`
 // captureSQL is the triggers of one table. Its output depends on nothing but the
 // table's shape, so that the drift check can compare texts.
 func (e *Engine) captureSQL(t *table) ([]string, error) {
-	g := &generator{t: t, forms: e.formsOf(t)}
+	g := &generator{t: t, forms: e.formsOf(t, t.otherUndo())}
 	var err error
 	if g.all, err = e.columns(t); err != nil {
 		return nil, err
@@ -184,12 +239,12 @@ func (e *Engine) captureSQL(t *table) ([]string, error) {
 	if late {
 		out = append(out, g.trigger("inserted", "AFTER INSERT", []string{g.absent(undoAbsent, "")}))
 	}
-	return out, nil
+	return append(out, e.leaseTriggers(t)...), nil
 }
 
 // formsOf is the forms of the stored columns that the file has.
-func (e *Engine) formsOf(t *table) []imageForm {
-	all := forms(&e.setup.Schema.Tables[t.id-1])
+func (e *Engine) formsOf(t *table, other []int) []imageForm {
+	all := forms(&e.setup.Schema.Tables[t.id-1], other)
 	out := make([]imageForm, len(t.undo))
 	for i, v := range t.undo {
 		out[i] = all[v]
@@ -207,7 +262,7 @@ type generator struct {
 
 func (g *generator) trigger(name, when string, body []string) string {
 	return fmt.Sprintf("CREATE TRIGGER _tidemark_%d_%s %s ON %s\nWHEN %s BEGIN\n  %s;\nEND",
-		g.t.id, name, when, sqlite.Quote(g.t.schema.Name), mute, strings.Join(body, ";\n  "))
+		g.t.id, name, when, g.t.sql(), mute, strings.Join(body, ";\n  "))
 }
 
 // late reports whether a row's key can be unknown before the insert: SQLite
@@ -232,7 +287,7 @@ func rowidKey(s *change.Table) bool {
 
 // image is the statement that logs a whole row: OLD, or the rows of a query.
 func (g *generator) image(kind undoKind, prefix, from string) string {
-	vals := sqlite.QuoteAll(prefix, g.t.names)
+	vals := sqlite.QuoteAll(prefix, g.t.cols)
 	return fmt.Sprintf("INSERT INTO _tidemark_undo (tbl, kind, %s) SELECT %d, %d, %s%s", g.columns(nil), g.t.id, kind, vals, from)
 }
 
@@ -244,10 +299,10 @@ func (g *generator) absent(kind undoKind, from string) string {
 
 // partial is the statement that logs OLD without what the UPDATE leaves alone.
 func (g *generator) partial() string {
-	vals := make([]string, len(g.t.names))
+	vals := make([]string, len(g.t.cols))
 	mask := []string{"0"}
 	bit := 0
-	for i, n := range g.t.names {
+	for i, n := range g.t.cols {
 		o, w := "OLD."+sqlite.Quote(n), "NEW."+sqlite.Quote(n)
 		switch g.forms[i] {
 		case formText: // COLLATE: 'a' → 'A' is a change in a NOCASE column too (trap S17)
@@ -285,7 +340,7 @@ func (g *generator) columns(of []int) string {
 func (g *generator) keyNames() []string {
 	out := make([]string, len(g.t.key))
 	for i, k := range g.t.key {
-		out[i] = g.t.names[k]
+		out[i] = g.t.cols[k]
 	}
 	return out
 }

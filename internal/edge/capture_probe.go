@@ -36,9 +36,9 @@ func (e *Engine) columns(t *table) ([]fileColumn, error) {
 	err := sqlite.Query(e.conn, `SELECT name, hidden FROM pragma_table_xinfo(?) WHERE hidden<>1 ORDER BY cid`, func(s *sqlite.Stmt) error {
 		out = append(out, fileColumn{s.ColumnText(0), s.ColumnInt64(1) != 0})
 		return nil
-	}, change.Text(t.schema.Name))
+	}, change.Text(t.file))
 	if err != nil {
-		return nil, fmt.Errorf("list columns of %s: %w", t.schema.Name, err)
+		return nil, fmt.Errorf("list columns of %s: %w", t.file, err)
 	}
 	return out, nil
 }
@@ -58,13 +58,13 @@ func (e *Engine) probes(t *table, all []fileColumn) ([]probe, error) {
 	err := sqlite.Query(e.conn, `SELECT name, origin, partial FROM pragma_index_list(?) WHERE "unique"=1 ORDER BY name`, func(s *sqlite.Stmt) error {
 		list = append(list, index{s.ColumnText(0), s.ColumnText(1), s.ColumnInt64(2) != 0})
 		return nil
-	}, change.Text(t.schema.Name))
+	}, change.Text(t.file))
 	if err != nil {
-		return nil, fmt.Errorf("list indexes of %s: %w", t.schema.Name, err)
+		return nil, fmt.Errorf("list indexes of %s: %w", t.file, err)
 	}
 	var out []probe
 	if rowidKey(t.schema) {
-		out = append(out, probe{key: true, parts: []probePart{{column: t.names[t.key[0]], plain: true}}})
+		out = append(out, probe{key: true, parts: []probePart{{column: t.cols[t.key[0]], plain: true}}})
 	}
 	for _, ix := range list {
 		p := probe{key: ix.origin == "pk"}
@@ -154,7 +154,7 @@ func (g *generator) probeInsert() []string {
 	var out []string
 	for i := range g.probes {
 		if c := g.collides(&g.probes[i]); c != "" {
-			out = append(out, g.image(undoFull, sqlite.Quote(g.t.schema.Name)+".", c))
+			out = append(out, g.image(undoFull, g.t.sql()+".", c))
 		}
 	}
 	return out
@@ -162,7 +162,7 @@ func (g *generator) probeInsert() []string {
 
 // collides is the FROM and WHERE of the rows in the new row's way.
 func (g *generator) collides(p *probe) string {
-	name := sqlite.Quote(g.t.schema.Name)
+	name := g.t.sql()
 	var cond []string
 	for _, x := range p.parts {
 		coll := ""
@@ -192,6 +192,9 @@ func (g *generator) collides(p *probe) string {
 // binary reports whether a column compares bytes by itself.
 func (g *generator) binary(column string) bool {
 	c := g.t.schema.Column(column)
+	if i := g.t.column(column); i >= 0 {
+		c = g.t.stored[i]
+	}
 	return c >= 0 && g.t.schema.Columns[c].Collation == ""
 }
 
@@ -220,7 +223,7 @@ func (g *generator) rekey() []string {
 		} else {
 			c += " AND (" + self + ")"
 		}
-		out = append(out, g.image(undoFull, sqlite.Quote(g.t.schema.Name)+".", c))
+		out = append(out, g.image(undoFull, g.t.sql()+".", c))
 	}
 	return append(out,
 		g.image(undoKeyFrom, "OLD.", " WHERE "+changed),
@@ -233,7 +236,7 @@ func (g *generator) keyChanged() string {
 	for i, n := range g.keyNames() {
 		o, w := "OLD."+sqlite.Quote(n), "NEW."+sqlite.Quote(n)
 		or = append(or, fmt.Sprintf("%s IS NOT %s COLLATE BINARY", o, w))
-		if affinity(g.t.schema.Columns[g.t.schema.Key[i]].Type) == affBlob {
+		if change.AffinityOf(g.t.schema.Columns[g.t.schema.Key[i]].Type) == change.AffinityBlob {
 			or = append(or, fmt.Sprintf("typeof(%s) <> typeof(%s)", o, w))
 		}
 	}
@@ -244,7 +247,7 @@ func (g *generator) keyChanged() string {
 func (g *generator) notSelf() string {
 	var or []string
 	for _, n := range g.keyNames() {
-		or = append(or, fmt.Sprintf("%s.%s IS NOT OLD.%s COLLATE BINARY", sqlite.Quote(g.t.schema.Name), sqlite.Quote(n), sqlite.Quote(n)))
+		or = append(or, fmt.Sprintf("%s.%s IS NOT OLD.%s COLLATE BINARY", g.t.sql(), sqlite.Quote(n), sqlite.Quote(n)))
 	}
 	return strings.Join(or, " OR ")
 }

@@ -276,3 +276,31 @@ assert cur.rowcount==1
 con.commit()`)
 	c.want(`insert t 1: id=1 a=6`)
 }
+
+// A column whose type in the file is another than at the hub may hold what marks a
+// value that was left alone.
+func TestTrapS18_TypeOfItsOwn(t *testing.T) {
+	c := capture(t, plain, "t")
+	c.shell(`UPDATE t SET b='0', a=5 WHERE id='k'; BEGIN; CREATE TABLE n (id TEXT PRIMARY KEY NOT NULL, a TEXT, b INTEGER, u);
+INSERT INTO n SELECT * FROM t; DROP TABLE t; ALTER TABLE n RENAME TO t; COMMIT`)
+	want := func(line string) {
+		t.Helper()
+		if _, err := c.Export(); err != nil {
+			t.Fatal(err)
+		}
+		all, err := c.Outbox(0, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := opLine(&all[len(all)-1].Ops[0]); got != line {
+			t.Errorf("got %s, want %s", got, line)
+		}
+	}
+	want(`update t 'k': a='5' (1) b=0 ('x')`) // written by the old triggers, and read as they meant it
+	c.exec(`UPDATE t SET b=7 WHERE id='k'`)
+	want(`update t 'k': b=7 (0)`)
+	c.exec(`UPDATE t SET u=x'00', a='0' WHERE id='k'`)
+	want(`update t 'k': a='0' ('5') u=x'00' ('one')`)
+	c.exec(`UPDATE t SET a=NULL, b='0' WHERE id='k'`)
+	want(`update t 'k': a=NULL ('0') b=0 (7)`)
+}

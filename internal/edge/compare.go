@@ -3,6 +3,7 @@ package edge
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tidemark-sync/tidemark/change"
@@ -18,19 +19,25 @@ const maxColumns = 1900
 // checkSchema compares the file's tables with the setup. Everything that would
 // break sync is reported at once.
 func (e *Engine) checkSchema(setup *wire.Setup, rep *InstallReport) error {
-	names := make([]string, len(setup.Schema.Tables))
-	for i := range names {
-		names[i] = setup.Schema.Tables[i].Name
+	have, _, err := sqlite.TableNames(e.conn)
+	if err != nil {
+		return err
 	}
-	have, err := sqlite.Describe(e.conn, names)
+	known, err := e.localNames()
 	if err != nil {
 		return err
 	}
 	var faults []error
 	for i := range setup.Schema.Tables {
 		want := &setup.Schema.Tables[i]
-		bad, warn := compareTable(want, have.Table(want.Name))
-		if r := setup.Rules.Table(want.Name); r != nil && r.Keys == rule.KeysGlobal && !r.Reference && rowidKey(want) {
+		r := setup.Rules.Table(want.Name)
+		local := knownAs(known, want.Name, r)
+		own, err := describeAs(e.conn, want, fileTable(&setup.Schema, want.Name, local, r, have), local, r)
+		if err != nil {
+			return err
+		}
+		bad, warn := compareTable(want, own.as, e.setup != nil)
+		if r != nil && r.Keys == rule.KeysGlobal && !r.Reference && rowidKey(want) {
 			bad = append(bad, "its integer keys are chosen at each device and would collide: use UUIDs, or declare keys: app-assigned and have collisions quarantined")
 		}
 		for _, m := range bad {
@@ -39,10 +46,10 @@ func (e *Engine) checkSchema(setup *wire.Setup, rep *InstallReport) error {
 		for _, m := range warn {
 			rep.Warnings = append(rep.Warnings, fmt.Sprintf("table %s: %s", want.Name, m))
 		}
-		if len(bad) > 0 {
+		if len(bad) > 0 || own.file == nil {
 			continue
 		}
-		if err := e.checkNullKeys(have.Table(want.Name)); err != nil {
+		if err := e.checkNullKeys(own.file); err != nil {
 			faults = append(faults, err)
 		}
 	}
@@ -52,9 +59,40 @@ func (e *Engine) checkSchema(setup *wire.Setup, rep *InstallReport) error {
 	return nil
 }
 
-// compareTable lists what would break sync, and what it can live with.
-func compareTable(want, have *change.Table) (bad, warn []string) {
+// A fileShape is a table of the file, as it is and under the setup's names.
+type fileShape struct{ file, as *change.Table }
+
+// describeAs reads the shape of one table of the file; nil when it has none.
+func describeAs(c *sqlite.Conn, want *change.Table, file string, known localNames, r *rule.Table) (out fileShape, err error) {
+	if file == "" {
+		return out, nil
+	}
+	s, err := sqlite.Describe(c, []string{file})
+	if err != nil {
+		return out, err
+	}
+	if out.file = s.Table(file); out.file == nil {
+		return out, nil
+	}
+	as := *out.file
+	as.Columns = slices.Clone(as.Columns)
+	for w := range want.Columns {
+		if j := fileColumnOf(want, out.file, w, known, r); j >= 0 {
+			as.Columns[j].Name = want.Columns[w].Name
+		}
+	}
+	out.as = &as
+	return out, nil
+}
+
+// compareTable lists what would break sync, and what it can live with. A file that
+// is enrolled lives with more: it was equal to the hub's before one of them changed,
+// and its other tables must go on.
+func compareTable(want, have *change.Table, enrolled bool) (bad, warn []string) {
 	if have == nil {
+		if enrolled {
+			return nil, []string{"missing here: its rows stay at the hub"}
+		}
 		return []string{"missing, and the setup has no DDL for it"}, nil
 	}
 	if len(want.Key) == 0 {
@@ -75,6 +113,9 @@ func compareTable(want, have *change.Table) (bad, warn []string) {
 			continue
 		}
 		b, n := compareColumn(w, &have.Columns[j])
+		if enrolled && !want.InKey(i) && !w.Generated && !have.Columns[j].Generated {
+			b, n = nil, append(n, b...)
+		}
 		bad, warn = append(bad, b...), append(warn, n...)
 	}
 	for i := range have.Columns {
@@ -87,6 +128,9 @@ func compareTable(want, have *change.Table) (bad, warn []string) {
 			warn = append(warn, fmt.Sprintf("column %s is unknown to the hub and does not sync", h.Name))
 		}
 	}
+	if enrolled {
+		return bad, append(warn, compareUnique(want, have)...)
+	}
 	return append(bad, compareUnique(want, have)...), warn
 }
 
@@ -94,7 +138,7 @@ func compareColumn(want, have *change.Column) (bad, warn []string) {
 	if want.Generated != have.Generated {
 		return []string{fmt.Sprintf("column %s is generated on one side only", want.Name)}, nil
 	}
-	if a, b := affinity(have.Type), affinity(want.Type); a != b && !want.Generated {
+	if a, b := change.AffinityOf(have.Type), change.AffinityOf(want.Type); a != b && !want.Generated {
 		bad = append(bad, fmt.Sprintf("column %s is %s here and %s at the hub: values would change on the way", want.Name, typeName(have.Type), typeName(want.Type)))
 	}
 	if have.NotNull && !want.NotNull {
@@ -176,40 +220,6 @@ func sameNames(a, b []string) bool {
 		}
 	}
 	return true
-}
-
-// kindOf is a column affinity, by SQLite's rules for declared types.
-type kindOf uint8
-
-const (
-	affBlob kindOf = iota // also columns without a type: anything is kept as it is
-	affText
-	affNumeric
-	affInteger
-	affReal
-)
-
-func affinity(decl string) kindOf {
-	d := strings.ToUpper(decl)
-	has := func(parts ...string) bool {
-		for _, p := range parts {
-			if strings.Contains(d, p) {
-				return true
-			}
-		}
-		return false
-	}
-	switch {
-	case has("INT"):
-		return affInteger
-	case has("CHAR", "CLOB", "TEXT"):
-		return affText
-	case d == "" || has("BLOB"):
-		return affBlob
-	case has("REAL", "FLOA", "DOUB"):
-		return affReal
-	}
-	return affNumeric
 }
 
 func typeName(decl string) string {

@@ -35,6 +35,9 @@ func (e *Engine) Detach(force bool) error {
 		if err := e.dropTriggers(); err != nil {
 			return err
 		}
+		if err := e.dropViews(); err != nil {
+			return err
+		}
 		return e.dropLayout()
 	})
 	if err != nil {

@@ -1,11 +1,10 @@
 package edge
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
-	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
 )
 
@@ -91,32 +90,9 @@ func (e *Engine) recapture() (*Drift, error) {
 	if on, err := e.metaInt(metaCapture); err != nil || on == 0 {
 		return d, err
 	}
-	have, err := e.ourTriggers()
+	stale, err := e.compareCapture(d)
 	if err != nil {
 		return nil, err
-	}
-	stale := false
-	want := map[string]string{"_tidemark_begin": txTrigger}
-	for i := range e.tables {
-		t := &e.tables[i]
-		if t.missing {
-			d.Missing = append(d.Missing, t.schema.Name)
-			continue
-		}
-		if err := e.compareTriggers(t, have, want, d); err != nil {
-			return nil, err
-		}
-		d.Notes = append(d.Notes, e.notes(t)...)
-	}
-	for name, sql := range want {
-		if have[name] != sql {
-			stale = true
-			d.Repaired = append(d.Repaired, name)
-		}
-	}
-	slices.Sort(d.Repaired)
-	for name := range have {
-		stale = stale || want[name] == ""
 	}
 	guarded, _, err := e.guardTriggers()
 	if err != nil {
@@ -127,7 +103,7 @@ func (e *Engine) recapture() (*Drift, error) {
 			d.Guarded = append(d.Guarded, g)
 		}
 	}
-	if err := e.addGap(d.Gap); err != nil {
+	if err := e.noteShared(); err != nil {
 		return nil, err
 	}
 	if len(d.Repaired)+len(d.Missing)+len(d.Gap) > 0 {
@@ -142,31 +118,94 @@ func (e *Engine) recapture() (*Drift, error) {
 	return d, e.createTriggers()
 }
 
-// compareTriggers adds what one table should have to want, and the table to the
-// gap when something was lost that should have been there.
-func (e *Engine) compareTriggers(t *table, have, want map[string]string, d *Drift) error {
+// compareCapture reports whether the triggers are other ones than the tables need, and
+// notes which tables went without.
+func (e *Engine) compareCapture(d *Drift) (stale bool, err error) {
+	have, err := e.ourTriggers()
+	if err != nil {
+		return false, err
+	}
+	want := map[string]string{"_tidemark_begin": txTrigger}
+	for i := range e.tables {
+		t := &e.tables[i]
+		if t.missing {
+			d.Missing = append(d.Missing, t.schema.Name)
+			if err := e.noteMissing(t); err != nil {
+				return false, err
+			}
+			continue
+		}
+		lost, err := e.compareTriggers(t, have, want)
+		if err != nil {
+			return false, err
+		}
+		if lost && !e.rules(t).Reference {
+			d.Gap = append(d.Gap, t.schema.Name)
+			if err := e.noteLost(t); err != nil {
+				return false, err
+			}
+		}
+		d.Notes = append(d.Notes, e.notes(t)...)
+	}
+	for name, sql := range want {
+		if have[name].sql != sql {
+			stale = true
+			d.Repaired = append(d.Repaired, name)
+		}
+	}
+	slices.Sort(d.Repaired)
+	for name := range have {
+		stale = stale || want[name] == ""
+	}
+	return stale, nil
+}
+
+// noteLost notes that a table went without capture for a while.
+func (e *Engine) noteLost(t *table) error {
+	if !t.gap.Lost {
+		err := e.addEvent(EventLost, fmt.Sprintf("capture of %s was missing, as after a rebuild: its rows will be compared with the hub's", t.file))
+		if err != nil {
+			return err
+		}
+	}
+	return e.widenGap(t, gap{Lost: true})
+}
+
+// noteMissing notes that a table is gone: should it come back, then without the rows
+// that it had, and nobody deleted those.
+func (e *Engine) noteMissing(t *table) error {
+	if t.gap.Behind || e.rules(t).Reference {
+		return nil
+	}
+	return e.widenGap(t, gap{Behind: true})
+}
+
+// A trigger is one of ours as it stands in the file.
+type trigger struct{ sql, on string }
+
+// compareTriggers adds what one table should have to want, and tells whether
+// something was lost that should have been there. A trigger that stands on another
+// table did not see what was written to this one: it went with the former table when
+// that was renamed out of the way.
+func (e *Engine) compareTriggers(t *table, have map[string]trigger, want map[string]string) (lost bool, err error) {
 	list, err := e.captureSQL(t)
 	if err != nil {
-		return err
+		return false, err
 	}
-	lost := false
 	for _, sql := range list {
 		_, name, _ := ddlTarget(sql)
 		want[name] = sql
-		lost = lost || have[name] == ""
+		lost = lost || !sameName(have[name].on, t.file)
 	}
-	if lost {
-		d.Gap = append(d.Gap, t.schema.Name)
-	}
-	return nil
+	return lost, nil
 }
 
-// ourTriggers reads the text of every trigger of ours.
-func (e *Engine) ourTriggers() (map[string]string, error) {
-	out := map[string]string{}
-	err := sqlite.Query(e.conn, `SELECT name, sql FROM sqlite_schema WHERE type='trigger'`, func(s *sqlite.Stmt) error {
+// ourTriggers reads every trigger of ours.
+func (e *Engine) ourTriggers() (map[string]trigger, error) {
+	out := map[string]trigger{}
+	err := sqlite.Query(e.conn, `SELECT name, sql, tbl_name FROM sqlite_schema WHERE type='trigger'`, func(s *sqlite.Stmt) error {
 		if n := s.ColumnText(0); sqlite.Ours(n) {
-			out[n] = s.ColumnText(1)
+			out[n] = trigger{s.ColumnText(1), s.ColumnText(2)}
 		}
 		return nil
 	})
@@ -179,69 +218,18 @@ func (e *Engine) ourTriggers() (map[string]string, error) {
 // notes tells which columns the file and the setup do not share.
 func (e *Engine) notes(t *table) []string {
 	want := &e.setup.Schema.Tables[t.id-1]
-	have, err := sqlite.Describe(e.conn, []string{want.Name})
-	if err != nil || len(have.Tables) == 0 {
+	local := localNames{Columns: map[string]string{}}
+	for i, c := range t.cols {
+		local.Columns[strings.ToLower(t.names[i])] = c
+	}
+	own, err := describeAs(e.conn, want, t.file, local, t.rules)
+	if err != nil || own.as == nil {
 		return nil
 	}
-	bad, warn := compareTable(want, &have.Tables[0])
+	bad, warn := compareTable(want, own.as, true)
 	var out []string
 	for _, m := range append(bad, warn...) {
 		out = append(out, "table "+want.Name+": "+m)
 	}
 	return out
 }
-
-// gap lists the tables whose rows must be compared with the hub's.
-func (e *Engine) gap() ([]string, error) {
-	v, err := e.meta(metaGap)
-	if err != nil || v.IsNull() {
-		return nil, err
-	}
-	var out []string
-	if err := json.Unmarshal([]byte(v.Str()), &out); err != nil {
-		return nil, fmt.Errorf("read %s: %w", metaGap, err)
-	}
-	return out, nil
-}
-
-func (e *Engine) addGap(tables []string) error {
-	if len(tables) == 0 {
-		return nil
-	}
-	all, err := e.gap()
-	if err != nil {
-		return err
-	}
-	all = append(all, tables...)
-	slices.Sort(all)
-	raw, err := json.Marshal(slices.Compact(all))
-	if err != nil {
-		return err
-	}
-	return e.setMeta(metaGap, change.Text(string(raw)))
-}
-
-// closeGap takes the tables that a comparison found equal, or made so, out of the gap.
-func (e *Engine) closeGap(r *VerifyReport) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	all, err := e.gap()
-	if err != nil || len(all) == 0 {
-		return err
-	}
-	rest := slices.DeleteFunc(slices.Clone(all), func(name string) bool {
-		return slices.ContainsFunc(r.Tables, func(t VerifyTable) bool {
-			return sameName(t.Table, name) && (t.Buckets == 0 || t.Repaired)
-		})
-	})
-	if len(rest) == len(all) {
-		return nil
-	}
-	if err := e.clearGap(); err != nil {
-		return err
-	}
-	return e.addGap(rest)
-}
-
-// clearGap says that the tables' rows have been compared and repaired.
-func (e *Engine) clearGap() error { return e.setMeta(metaGap, change.Null) }

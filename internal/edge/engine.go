@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/clock"
+	"github.com/tidemark-sync/tidemark/internal/rule"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
 	"github.com/tidemark-sync/tidemark/internal/wire"
 )
@@ -22,16 +23,22 @@ type Config struct {
 	Rand   io.Reader   // required; a cryptographic source in production
 	Logger *slog.Logger
 	NoSync bool // tests only: no fsync
-	// RedoBytes bounds the redo ring of settled transactions kept in the file.
-	// 0 means DefaultRedoBytes.
+	// RedoBytes bounds the redo ring of settled transactions kept in the file, and
+	// RedoAge how old they become, counted from when the application made them: a
+	// hub that was restored gets back what the ring still has. 0 means
+	// DefaultRedoBytes and DefaultRedoAge.
 	RedoBytes int64
+	RedoAge   time.Duration
 }
 
-// DefaultRedoBytes is how much of what was handed in stays in the file.
-const DefaultRedoBytes = 64 << 20
+// Defaults of the redo ring.
+const (
+	DefaultRedoBytes = 64 << 20
+	DefaultRedoAge   = 30 * 24 * time.Hour
+)
 
 // layoutFormat is the version of layoutSQL.
-const layoutFormat = 1
+const layoutFormat = 2
 
 // An Engine keeps one file in sync: it captures what the application writes,
 // hands it in, and applies what comes back. Its methods are synchronous and may
@@ -51,21 +58,30 @@ type Engine struct {
 	synced  bool                    // every exported transaction outlives a power cut (see sync)
 	hook    func(step string) error // tests make a step of apply fail with it
 	contact time.Time               // of the last word from the hub in this process
+	epoch   change.Epoch            // of the hub in the present session; 0 before the first
 }
 
 // A table is a synced table with the SQL that the engine needs for it.
 //
 // schema is the file's share of the setup's table: columns that the file lacks
-// are left out, columns that only the file has are not in it either. missing
+// are left out, columns that only the file has are not in it either. Its names are
+// the setup's, but for their ASCII case; the file's own are in file and cols. missing
 // tells that the file has no such table now (trap S18: the middle of a rebuild).
 type table struct {
 	id      int64
 	schema  *change.Table
-	stored  []int    // indices of stored columns in schema.Columns
-	names   []string // their names
-	key     []int    // indices into stored, in key order
-	undo    []int    // the undo log's value column for each stored column
-	read    string   // SELECT by key, made on first use
+	stored  []int             // indices of stored columns in schema.Columns
+	names   []string          // their names
+	file    string            // the table's name in the file; "" when it is missing
+	cols    []string          // the stored columns' names in the file, parallel to names
+	hubKind []change.Affinity // of the stored columns at the hub, parallel to names
+	key     []int             // indices into stored, in key order
+	undo    []int             // the undo log's value column for each stored column
+	other   []int             // of those, the ones that the triggers mask: see forms
+	read    string            // SELECT by key, made on first use
+	rules   *rule.Table       // of the setup; may be nil
+	gap     gap               // what is not known of it
+	have    *change.Table     // the file's table, all of it, under its own names; nil when there is none
 	missing bool
 }
 
@@ -77,6 +93,9 @@ func Open(cfg Config) (*Engine, error) {
 	}
 	if cfg.RedoBytes == 0 {
 		cfg.RedoBytes = DefaultRedoBytes
+	}
+	if cfg.RedoAge == 0 {
+		cfg.RedoAge = DefaultRedoAge
 	}
 	if cfg.Clock == nil || cfg.Rand == nil {
 		return nil, errors.New("open edge: a clock and a source of randomness are required")
@@ -108,6 +127,11 @@ func (e *Engine) load() error {
 	}
 	if v.Int() > layoutFormat {
 		return fmt.Errorf("the file was written by a newer Tidemark (layout %d, this build knows %d): upgrade this agent", v.Int(), layoutFormat)
+	}
+	if v.Int() < layoutFormat {
+		if err := e.upgrade(); err != nil {
+			return fmt.Errorf("bring the file's layout up to date: %w", err)
+		}
 	}
 	raw, err := e.meta(metaSetup)
 	if err != nil || raw.IsNull() {
@@ -194,10 +218,16 @@ func (e *Engine) metaInt(key string) (int64, error) {
 	return v.Int(), err
 }
 
-// tableNamed returns a synced table by name, or nil.
+// tableNamed returns a synced table by one of its names, the setup's before others,
+// or nil.
 func (e *Engine) tableNamed(name string) *table {
 	for i := range e.tables {
 		if sameName(e.tables[i].schema.Name, name) {
+			return &e.tables[i]
+		}
+	}
+	for i := range e.tables {
+		if e.tables[i].called(name) {
 			return &e.tables[i]
 		}
 	}

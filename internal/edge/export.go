@@ -155,7 +155,8 @@ func (e *Engine) exportOps(ops []change.Op, unaware bool, at time.Time) (seq uin
 }
 
 // Outbox returns the transactions after a seq that the hub is not known to have,
-// in order: at least one if there is any, and then as many as fit in maxBytes.
+// in order: at least one if there is any, and then as many as fit in maxBytes and
+// were confirmed in the same life of the hub, if they ever were.
 func (e *Engine) Outbox(after uint64, maxBytes int) ([]*change.Transaction, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -163,13 +164,13 @@ func (e *Engine) Outbox(after uint64, maxBytes int) ([]*change.Transaction, erro
 		return nil, nil
 	}
 	var out []*change.Transaction
-	size := 0
-	err := sqlite.Query(e.conn, `SELECT body FROM _tidemark_outbox WHERE state=0 AND seq>? ORDER BY seq`, func(s *sqlite.Stmt) error {
+	size, epoch := 0, int64(0)
+	err := sqlite.Query(e.conn, `SELECT body, epoch FROM _tidemark_outbox WHERE state=0 AND seq>? ORDER BY seq`, func(s *sqlite.Stmt) error {
 		n := s.ColumnLen(0)
-		if len(out) > 0 && size+n > maxBytes {
+		if len(out) > 0 && (size+n > maxBytes || s.ColumnInt64(1) != epoch) {
 			return errEnough
 		}
-		size += n
+		size, epoch = size+n, s.ColumnInt64(1)
 		t, err := change.DecodeTransaction([]byte(sqlite.Column(s, 0).Str()))
 		if err != nil {
 			return err

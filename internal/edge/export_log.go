@@ -47,7 +47,7 @@ func (e *Engine) readLog() ([]*group, error) {
 	r.open()
 	width := 0
 	for i := range e.tables {
-		r.forms[i] = e.formsOf(&e.tables[i])
+		r.forms[i] = e.formsOf(&e.tables[i], e.tables[i].other)
 	}
 	for i := range e.setup.Schema.Tables {
 		width = max(width, len(e.setup.Schema.Tables[i].Stored()))
@@ -215,9 +215,9 @@ func (e *Engine) readRow(t *table, key change.Key) (row []change.Value, err erro
 	if t.read == "" {
 		var cond []string
 		for _, k := range t.key {
-			cond = append(cond, sqlite.Quote(t.names[k])+"=?")
+			cond = append(cond, sqlite.Quote(t.cols[k])+"=?")
 		}
-		t.read = "SELECT " + sqlite.QuoteAll("", t.names) + " FROM " + sqlite.Quote(t.schema.Name) + " WHERE " + strings.Join(cond, " AND ")
+		t.read = "SELECT " + sqlite.QuoteAll("", t.cols) + " FROM " + t.sql() + " WHERE " + strings.Join(cond, " AND ")
 	}
 	err = sqlite.Query(e.conn, t.read, func(s *sqlite.Stmt) error {
 		vals := make([]change.Value, len(t.names))

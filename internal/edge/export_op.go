@@ -54,14 +54,14 @@ func (x *exporter) rowOps(out []change.Op, t *table, c *touch, op change.Op) ([]
 		}
 	}
 	for len(cols) > 0 {
-		base := edits.column(t.names[cols[0]], x.cursor)
+		base := edits.column(t, cols[0], x.cursor)
 		var rest []int
 		part := op
 		part.BaseAt = x.baseAt(base)
 		part.New, part.Base = make([]change.Value, 0, len(cols)), make([]change.Value, 0, len(cols))
 		var set []int
 		for _, i := range cols {
-			if edits != nil && edits.column(t.names[i], x.cursor) != base {
+			if edits != nil && edits.column(t, i, x.cursor) != base {
 				rest = append(rest, i)
 				continue
 			}
@@ -136,9 +136,9 @@ type edit struct {
 // column is the base of a new edit of a column: what the author of its oldest
 // unsettled edit had seen. The hub's newer values were hidden by the overlay, so
 // the author of the new edit has not seen them either.
-func (es edits) column(name string, now change.Cursor) change.Cursor {
+func (es edits) column(t *table, i int, now change.Cursor) change.Cursor {
 	for _, x := range es {
-		if x.op.Kind != change.Update || x.op.Column(name) >= 0 {
+		if x.op.Kind != change.Update || t.opColumn(x.op, i) >= 0 {
 			return x.base
 		}
 	}

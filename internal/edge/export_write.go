@@ -164,8 +164,8 @@ func (x *exporter) shadowOf(t *table, op *change.Op) error {
 		if err != nil {
 			return err
 		}
-		for i, n := range t.names {
-			if j := op.Column(n); j >= 0 && row != nil {
+		for i := range t.names {
+			if j := t.opColumn(op, i); j >= 0 && row != nil {
 				row[i] = op.Base[j]
 			}
 		}
@@ -225,6 +225,9 @@ func (x *exporter) transaction(seq uint64) (*pendingWork, error) {
 	p := &pendingWork{tx: t, rows: make(map[pendingRow][]int, len(t.Ops))}
 	for i := range t.Ops {
 		r := pendingRow{t.Ops[i].Table, t.Ops[i].Key.ID()}
+		if now := x.e.tableNamed(r.table); now != nil {
+			r.table = now.schema.Name // it may have been renamed since
+		}
 		p.rows[r] = append(p.rows[r], i)
 	}
 	if len(x.known) >= knownLimit {

@@ -15,6 +15,7 @@ import (
 // A fakeHub is the smallest hub that an edge can tell nothing amiss about: rows
 // in maps, a log of touched keys, cursors that count its entries.
 type fakeHub struct {
+	grant  func(*wire.LeaseAsk) *wire.LeaseGrant
 	t      reporter
 	setup  *wire.Setup
 	epoch  change.Epoch
@@ -34,6 +35,7 @@ type fakeHub struct {
 	received []change.TxID
 	scopeOf  func(table string, row []change.Value) rule.ScopeID // nil: all
 	parked   []*change.Transaction
+	past     fakePast // see history_test.go
 	frame    uint32
 }
 
@@ -259,8 +261,13 @@ func (p *fakePeer) Receive(_ context.Context, m wire.Message, emit func(wire.Mes
 		if pr := h.progress[m.Incarnation]; pr != nil {
 			w.Progress, w.Sum = pr.seq, pr.sum
 		}
+		h.past.welcome(m, w)
 		return emit(w)
 	case *wire.Push:
+		h.past.pushes = append(h.past.pushes, m)
+		if m.Salvage {
+			return p.salvage(m, emit)
+		}
 		return p.push(m, emit)
 	case *wire.Pull:
 		p.held = m
@@ -271,6 +278,8 @@ func (p *fakePeer) Receive(_ context.Context, m wire.Message, emit func(wire.Mes
 		return p.verify(m, emit)
 	case *wire.Ping:
 		return emit(&wire.Pong{N: m.N})
+	case *wire.LeaseAsk:
+		return emit(h.grant(m))
 	}
 	return fmt.Errorf("unexpected %T", m)
 }
@@ -330,7 +339,7 @@ func (p *fakePeer) wake(emit func(wire.Message) error) error {
 	at, _ := strconv.Atoi(m.Cursor.Token)
 	if m.Cursor.Epoch != h.epoch || at < h.floor || at > len(h.log) {
 		p.held = nil
-		return emit(&wire.Rebase{Full: true, Reason: "another history", Grants: h.grants, Scopes: h.scopes()})
+		return emit(&wire.Rebase{Full: true, Reason: "another history", Grants: h.grants, Scopes: h.scopes(), Salvage: h.past.salvage})
 	}
 	if m.Wait && at == len(h.log) && uint64(len(h.outcomes)) == m.Outcome {
 		return nil
@@ -374,7 +383,7 @@ func (p *fakePeer) delta(at int, mark uint64, echo bool, emit func(wire.Message)
 			return err
 		}
 	}
-	d := &wire.Delta{Last: true, Next: h.cursor(), Mark: uint64(len(h.outcomes))}
+	d := &wire.Delta{Last: true, Next: h.cursor(), Mark: uint64(len(h.outcomes)), Seal: h.past.seal(h.cursor())}
 	for _, o := range h.outcomes[mark:] {
 		if o.inc == p.inc {
 			d.Outcomes = append(d.Outcomes, o.r)

@@ -48,45 +48,145 @@ func (e *Engine) unsettled() (out []uint64, err error) {
 	return out, err
 }
 
+// A rift is why a new incarnation begins.
+type rift struct {
+	// lost is the last seq that the hub has, when it was set back in its present
+	// life; allKnown when it has what it confirmed in that.
+	lost   uint64
+	device change.DeviceID // whom the file belongs to from now on; zero: as before
+}
+
 // fork begins a new incarnation: the hub knows another history of this one, so
-// this file was cloned or restored (trap D4). Everything without an outcome is
-// handed in again under new numbers; the uuids stay, so the hub applies it once.
-func (e *Engine) fork() error {
-	was := e.incarnation
-	err := sqlite.Immediate(e.conn, func() error {
-		if _, err := e.export(e.cfg.Clock.Now()); err != nil {
-			return err
-		}
-		order, err := e.unsettled()
-		if err != nil {
-			return err
-		}
-		if err := e.newIncarnation(); err != nil {
-			return err
-		}
-		// Outcomes are counted per incarnation from its first one on.
-		if err := e.setMeta(metaMark, change.Int(0)); err != nil {
-			return err
-		}
-		if err := sqlite.Exec(e.conn, "DELETE FROM _tidemark_outbox WHERE state=?", change.Int(int64(settled))); err != nil {
-			return err
-		}
-		if err := e.setMeta(metaRedo, change.Null); err != nil {
-			return err
-		}
-		if err := e.rechain(order); err != nil {
-			return err
-		}
-		if err := e.setMeta(metaForked, change.Int(int64(len(order)))); err != nil {
-			return err
-		}
-		e.cfg.Logger.Warn("new incarnation: the file was cloned or restored", "incarnation", e.incarnation.String(), "unsettled", len(order))
-		return nil
-	})
+// this file was cloned or restored (trap D4).
+func (e *Engine) fork() error { return e.split(rift{lost: allKnown}) }
+
+// split begins a new incarnation. Everything without an outcome is handed in again
+// under new numbers, and so is everything settled that the hub may lack; the
+// uuids stay, so the hub applies it once. The caller holds e.mu.
+func (e *Engine) split(r rift) error {
+	inc, dev := e.incarnation, e.device
+	err := sqlite.Immediate(e.conn, func() error { return e.splitNow(r) })
 	if err != nil {
-		e.incarnation = was // as the file has it
+		e.incarnation, e.device = inc, dev // as the file has it
 	}
 	return err
+}
+
+func (e *Engine) splitNow(r rift) error {
+	if _, err := e.export(e.cfg.Clock.Now()); err != nil {
+		return err
+	}
+	was := e.incarnation
+	again, order, err := e.collect(r)
+	if err != nil {
+		return err
+	}
+	if err := e.noteParent(was); err != nil {
+		return err
+	}
+	if err := e.changeDevice(r.device); err != nil {
+		return err
+	}
+	if err := e.newIncarnation(); err != nil {
+		return err
+	}
+	if err := e.dropLeases(); err != nil {
+		return err
+	}
+	// Outcomes are counted per incarnation from its first one on.
+	if err := e.setMeta(metaMark, change.Int(0)); err != nil {
+		return err
+	}
+	if err := e.rechain(order); err != nil {
+		return err
+	}
+	if err := e.setMeta(metaForked, change.Int(int64(len(order)))); err != nil {
+		return err
+	}
+	if err := e.rechainSalvage(); err != nil {
+		return err
+	}
+	if err := e.dropLeases(); err != nil {
+		return err
+	}
+	if r.lost == allKnown && again == 0 && r.device.IsZero() {
+		detail := fmt.Sprintf("the file was restored, or is a copy: it goes on as incarnation %s after %s, unsettled: %d", e.incarnation, was, len(order))
+		if err := e.addEvent(EventFork, detail); err != nil {
+			return err
+		}
+	}
+	// Nothing of the new chain is at the hub yet.
+	return e.enterLife(0, again)
+}
+
+// noteParent keeps which incarnation this one continues, until the hub knows. A
+// life that the hub never heard of is nobody's parent.
+func (e *Engine) noteParent(was change.Incarnation) error {
+	v, err := e.meta(metaParent)
+	if err != nil || !v.IsNull() {
+		return err
+	}
+	return e.setMeta(metaParent, change.Text(was.String()))
+}
+
+// collect gathers in the outbox what is to be handed in again and returns its seqs
+// in the order of the new chain: what the hub may lack of the redo ring first, then
+// the outbox. What the hub has, settled, goes to the ring. again counts what a hub
+// confirmed and is offered anew because it may lack it.
+func (e *Engine) collect(r rift) (again int, order []uint64, err error) {
+	known, err := e.metaInt(metaEpoch)
+	if err != nil {
+		return 0, nil, err
+	}
+	anew := e.epoch != 0 && change.Epoch(known) != e.epoch || r.lost != allKnown
+	list, err := e.outboxRows()
+	if err != nil {
+		return 0, nil, err
+	}
+	if anew {
+		last, err := e.metaInt(metaSeq)
+		if err != nil {
+			return 0, nil, err
+		}
+		if order, err = e.unring(uint64(last)); err != nil {
+			return 0, nil, err
+		}
+		again = len(order)
+	}
+	for _, o := range list {
+		lacks := o.state != waiting && (anew && o.epoch != e.epoch || o.seq > r.lost)
+		switch {
+		// Once something is offered again, so is all that came after it: what a hub
+		// gets back it gets in the order in which it was done.
+		case lacks, o.state == settled && again > 0:
+			if err := e.recallOne(o.seq); err != nil {
+				return 0, nil, err
+			}
+			again++
+		case o.state == settled:
+			if err := e.ring(o.seq); err != nil {
+				return 0, nil, err
+			}
+			continue
+		}
+		order = append(order, o.seq)
+	}
+	return again, order, nil
+}
+
+// An outboxRow is what collect must know of a transaction.
+type outboxRow struct {
+	seq   uint64
+	state outboxState
+	epoch change.Epoch
+}
+
+func (e *Engine) outboxRows() (out []outboxRow, err error) {
+	err = sqlite.Query(e.conn, "SELECT seq, state, epoch FROM _tidemark_outbox ORDER BY seq", func(s *sqlite.Stmt) error {
+		out = append(out, outboxRow{uint64(s.ColumnInt64(0)), outboxState(s.ColumnInt64(1)), change.Epoch(s.ColumnInt64(2))})
+		return nil
+	})
+	return out, err
 }
 
 // rechain numbers the listed transactions, which must be all that the outbox
@@ -111,7 +211,7 @@ func (e *Engine) rechain(order []uint64) error {
 		if err != nil {
 			return fmt.Errorf("transaction %d in the outbox: %w", old, err)
 		}
-		tx.Incarnation, tx.Seq, tx.Prev = e.incarnation, uint64(i+1), prev
+		tx.Device, tx.Incarnation, tx.Seq, tx.Prev = e.device, e.incarnation, uint64(i+1), prev
 		prev = tx.Sum()
 		err = sqlite.Exec(e.conn, "UPDATE _tidemark_outbox SET seq=?, sum=?, body=?, state=? WHERE seq=?",
 			change.Int(int64(tx.Seq)), change.Blob(prev[:]), change.Blob(change.AppendTransaction(nil, tx)),
@@ -131,58 +231,6 @@ func (e *Engine) rechain(order []uint64) error {
 		return e.setMeta(metaSum, change.Null)
 	}
 	return e.setMeta(metaSum, change.Blob(prev[:]))
-}
-
-// recall makes transactions after a seq unsafe again: a hub that was restored no
-// longer has them, though it once said so. It reports whether the outbox still
-// holds all of them.
-func (e *Engine) recall(after uint64) (bool, error) {
-	last, err := e.metaInt(metaSeq)
-	if err != nil {
-		return false, err
-	}
-	var list []uint64
-	err = sqlite.Query(e.conn, "SELECT seq FROM _tidemark_outbox WHERE seq>? ORDER BY seq", func(s *sqlite.Stmt) error {
-		list = append(list, uint64(s.ColumnInt64(0)))
-		return nil
-	}, change.Int(int64(after)))
-	if err != nil {
-		return false, err
-	}
-	if uint64(len(list)) != uint64(last)-after {
-		return false, nil
-	}
-	return true, sqlite.Immediate(e.conn, func() error {
-		for _, seq := range list {
-			if err := e.recallOne(seq); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-func (e *Engine) recallOne(seq uint64) error {
-	tx, err := e.transaction(seq)
-	if err != nil {
-		return err
-	}
-	v, _, err := sqlite.One(e.conn, "SELECT state FROM _tidemark_outbox WHERE seq=?", change.Int(int64(seq)))
-	if err != nil {
-		return err
-	}
-	// All of it may be missing at the hub: also what was settled of it, whole or in part.
-	for i := range tx.Ops {
-		if err := e.track(seq, &tx.Ops[i]); err != nil {
-			return err
-		}
-	}
-	if outboxState(v.Int()) == settled {
-		if err := e.addRedo(-int64(len(change.AppendTransaction(nil, tx)))); err != nil {
-			return err
-		}
-	}
-	return sqlite.Exec(e.conn, "UPDATE _tidemark_outbox SET state=? WHERE seq=?", change.Int(int64(waiting)), change.Int(int64(seq)))
 }
 
 // track notes an operation as pending again. What the hub now has of the row is

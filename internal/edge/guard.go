@@ -36,7 +36,7 @@ func (e *Engine) guardTriggers() (guarded []Guard, left []string, err error) {
 	for _, t := range list {
 		why := e.classify(t.sql)
 		if why == "" {
-			if e.tableNamed(t.table) != nil {
+			if e.tableInFile(t.table) != nil {
 				left = append(left, t.name)
 			}
 			continue
@@ -122,7 +122,7 @@ func (e *Engine) classify(sql string) string {
 		if t.is("RAISE") {
 			return "it can refuse a write that the hub has already accepted"
 		}
-		if name := target(body, i); name != "" && e.setup.Schema.Table(name) != nil {
+		if name := target(body, i); name != "" && (e.tableInFile(name) != nil || e.setup.Schema.Table(name) != nil) {
 			return "it writes " + name
 		}
 	}

@@ -88,12 +88,18 @@ func (e *Engine) installLayout(device change.DeviceID) error {
 // installTables makes missing tables, checks existing ones against the setup,
 // and numbers them for the undo log, which must be empty.
 func (e *Engine) installTables(setup *wire.Setup, rep *InstallReport) error {
-	created, err := createMissing(e.conn, setup)
+	created, err := e.createMissing(setup)
 	if err != nil {
 		return err
 	}
 	rep.Created = created
 	if err := e.checkSchema(setup, rep); err != nil {
+		return err
+	}
+	if err := e.dropTriggers(); err != nil { // they are numbered by the setup before
+		return err
+	}
+	if err := e.setMeta(metaForms, change.Null); err != nil {
 		return err
 	}
 	raw, err := json.Marshal(setup)
@@ -114,18 +120,24 @@ func (e *Engine) installTables(setup *wire.Setup, rep *InstallReport) error {
 		}
 	}
 	e.setup = setup
-	return e.loadTables()
+	if err := e.loadTables(); err != nil {
+		return err
+	}
+	return e.renamePending()
 }
 
 func (e *Engine) installTriggers(rep *InstallReport, o InstallOptions) error {
-	if err := e.dropTriggers(); err != nil {
-		return err
-	}
 	if err := e.createUndo(); err != nil {
 		return err
 	}
-	var err error
+	err := e.noteShared()
+	if err != nil {
+		return err
+	}
 	if rep.Guarded, rep.Left, err = e.guardTriggers(); err != nil {
+		return err
+	}
+	if err := e.installLeases(); err != nil {
 		return err
 	}
 	if o.DeferTriggers {

@@ -13,6 +13,10 @@ package edge
 //	                    group that the hub split, only the rows that wait are there.
 //	_tidemark_shadow    the hub's version of every row with pending work, or its absence
 //	_tidemark_rescue    copies of local work that was discarded or displaced
+//	_tidemark_redo      settled transactions of earlier incarnations: with the settled ones of
+//	                    the outbox, what a hub that was restored can get back (see redo.go)
+//	_tidemark_salvage   rows of the hub that a restored hub lost, until it has them (see salvage.go)
+//	_tidemark_event     what happened to this file's history, for people
 //
 // Undo images are raw column values in columns without affinity, not quote()d
 // text: exact for every storage class, no function call per value, no parser.
@@ -32,6 +36,7 @@ CREATE TABLE IF NOT EXISTS _tidemark_outbox (
   reason TEXT NOT NULL DEFAULT '',
   aside  INTEGER NOT NULL DEFAULT 0, -- 1: taken out of the tables until its outcome (trap S19)
   ops    INTEGER NOT NULL,
+  epoch  INTEGER NOT NULL DEFAULT 0, -- change.Epoch of the hub that last said it has it; 0: none did
   body   BLOB NOT NULL          -- change.AppendTransaction
 );
 CREATE INDEX IF NOT EXISTS _tidemark_outbox_state ON _tidemark_outbox (state, seq);
@@ -53,6 +58,24 @@ CREATE TABLE IF NOT EXISTS _tidemark_rescue (
   at     INTEGER NOT NULL,      -- Unix ms
   reason TEXT NOT NULL,
   body   BLOB NOT NULL          -- change.AppendTransaction
+);
+CREATE TABLE IF NOT EXISTS _tidemark_redo (
+  n     INTEGER PRIMARY KEY,    -- order of handing in
+  id    BLOB NOT NULL UNIQUE,   -- change.TxID
+  epoch INTEGER NOT NULL,       -- as in _tidemark_outbox
+  at    INTEGER NOT NULL,       -- wall clock of its oldest change, Unix ms
+  body  BLOB NOT NULL           -- change.AppendTransaction, of an earlier incarnation
+);
+CREATE TABLE IF NOT EXISTS _tidemark_salvage (
+  seq  INTEGER PRIMARY KEY,     -- place in the chain of metaSalvage
+  rows INTEGER NOT NULL,
+  body BLOB NOT NULL            -- change.AppendTransaction
+);
+CREATE TABLE IF NOT EXISTS _tidemark_event (
+  n      INTEGER PRIMARY KEY,
+  at     INTEGER NOT NULL,      -- Unix ms
+  kind   TEXT NOT NULL,         -- see the Event… constants
+  detail TEXT NOT NULL
 );
 `
 
@@ -87,5 +110,15 @@ const (
 	metaComplete    = "complete"       // 1 once a bootstrap was installed (trap D18)
 	metaGuard       = "guard:"         // + trigger name: its original SQL (see guard.go)
 	metaCapture     = "capture"        // 1 while the capture triggers are meant to be there
-	metaGap         = "gap"            // JSON []string: tables written while capture was broken (see drift.go)
+	metaEpoch       = "epoch"          // change.Epoch of the hub that has all of the redo ring
+	metaLineage     = "lineage"        // JSON []change.Branch: the lives of hubs heard of (see lineage.go)
+	metaSeal        = "seal"           // the hub's seal of metaCursor (wire.Delta.Seal)
+	metaParent      = "parent"         // change.Incarnation text: the one before, until the hub knows of this one
+	metaSalvage     = "salvage"        // change.Incarnation text under which lost rows are offered
+	metaSalvageSum  = "salvage_sum"    // chain hash of what was offered last
+	metaSalvageSeq  = "salvage_seq"    // its seq
+	metaGap         = "gap"            // JSON, by table: what is not known of it (see gap.go)
+	metaShared      = "shared"         // JSON []sharing: what capture last covered (see gap.go)
+	metaForms       = "forms"          // JSON, by table id: columns that the triggers mask (see forms)
+	metaNames       = "names"          // JSON, by table: the file's own names (see names.go)
 )

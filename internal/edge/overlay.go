@@ -36,7 +36,7 @@ func show(t *table, rules *rule.Table, shadow, local []change.Value, ops []*chan
 			}
 			for i, c := range op.Columns {
 				if j := t.column(c); j >= 0 {
-					cur[j] = merge.Overlay(rules.PolicyOf(c), cur[j], op.Base[i], op.New[i])
+					cur[j] = merge.Overlay(rules.PolicyOf(t.names[j]), cur[j], op.Base[i], op.New[i])
 				}
 			}
 		case change.Delete:
@@ -72,19 +72,6 @@ func assign(t *table, row []change.Value, cols []string, vals []change.Value) {
 			row[j] = vals[i]
 		}
 	}
-}
-
-// column returns the place of a stored column, or -1.
-func (t *table) column(name string) int {
-	for i, n := range t.names {
-		if n == name {
-			return i
-		}
-	}
-	if c := t.schema.Column(name); c >= 0 {
-		return slices.Index(t.stored, c)
-	}
-	return -1
 }
 
 // ops returns what a transaction does to one row.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/rule"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
 	"github.com/tidemark-sync/tidemark/internal/wire"
 )
@@ -15,18 +16,36 @@ func (e *Engine) loadTables() error {
 	if err != nil {
 		return err
 	}
-	names := make([]string, len(e.setup.Schema.Tables))
-	for i := range names {
-		names[i] = e.setup.Schema.Tables[i].Name
-	}
-	have, err := sqlite.Describe(e.conn, names)
+	known, err := e.followed()
 	if err != nil {
 		return err
 	}
-	tables := make([]table, len(names))
+	all, _, err := sqlite.TableNames(e.conn)
+	if err != nil {
+		return err
+	}
+	gaps, err := e.gaps()
+	if err != nil {
+		return err
+	}
+	tables := make([]table, len(e.setup.Schema.Tables))
 	for i := range tables {
 		want := &e.setup.Schema.Tables[i]
-		tables[i] = share(int64(i+1), want, have.Table(want.Name))
+		rules := e.setup.Rules.Table(want.Name)
+		local := knownAs(known, want.Name, rules)
+		var have *change.Table
+		if name := fileTable(&e.setup.Schema, want.Name, local, rules, all); name != "" {
+			s, err := sqlite.Describe(e.conn, []string{name})
+			if err != nil {
+				return err
+			}
+			have = s.Table(name)
+		}
+		tables[i] = share(int64(i+1), want, have, local, rules)
+		tables[i].gap = gaps[tables[i].schema.Name]
+	}
+	if err := e.loadForms(tables); err != nil {
+		return err
 	}
 	e.tables, e.shape = tables, shape
 	return nil
@@ -42,26 +61,31 @@ func (e *Engine) version() (int64, error) {
 }
 
 // share is the part of a setup's table that the file has.
-func share(id int64, want, have *change.Table) table {
+func share(id int64, want, have *change.Table, known localNames, rules *rule.Table) table {
 	if have == nil {
-		return table{id: id, schema: want, missing: true}
+		return table{id: id, schema: want, rules: rules, missing: true}
 	}
-	t := table{id: id, schema: &change.Table{
-		Name: have.Name, WithoutRowid: have.WithoutRowid, Strict: have.Strict,
-		Unique: want.Unique, ForeignKeys: want.ForeignKeys,
+	name := have.Name
+	if !sameName(name, want.Name) {
+		name = want.Name
+	}
+	t := table{id: id, rules: rules, file: have.Name, have: have, schema: &change.Table{
+		Name: name, WithoutRowid: have.WithoutRowid, Strict: have.Strict,
 	}}
 	v := 0 // undo columns are numbered by the setup, whatever the file lacks
 	for i := range want.Columns {
 		w := want.Columns[i]
-		j := have.Column(w.Name)
+		j := fileColumnOf(want, have, i, known, rules)
 		if j >= 0 && have.Columns[j].Generated == w.Generated {
 			c := have.Columns[j]
-			c.Name = w.Name
 			if !w.Generated {
 				t.stored = append(t.stored, len(t.schema.Columns))
 				t.names = append(t.names, w.Name)
+				t.cols = append(t.cols, c.Name)
 				t.undo = append(t.undo, v)
+				t.hubKind = append(t.hubKind, want.Affinity(i))
 			}
+			c.Name = w.Name
 			t.schema.Columns = append(t.schema.Columns, c)
 		}
 		if !w.Generated {
@@ -69,8 +93,7 @@ func share(id int64, want, have *change.Table) table {
 		}
 	}
 	for _, k := range want.Key {
-		name := want.Columns[k].Name
-		c := t.schema.Column(name)
+		c := t.schema.Column(want.Columns[k].Name)
 		if c < 0 { // a table without its key cannot be addressed
 			t.missing = true
 			return t
@@ -125,15 +148,28 @@ func remapColumns(want, have *change.Table, cols []int) ([]int, bool) {
 }
 
 // createMissing runs the setup's DDL for the tables that the file lacks, and for
-// their indexes. It returns the tables made.
-func createMissing(c *sqlite.Conn, setup *wire.Setup) ([]string, error) {
+// their indexes. It returns the tables made. A table that the setup before had, too,
+// was dropped here by the application, which may know why: it is left out.
+func (e *Engine) createMissing(setup *wire.Setup) ([]string, error) {
+	c := e.conn
 	have, special, err := sqlite.TableNames(c)
+	if err != nil {
+		return nil, err
+	}
+	known, err := e.localNames()
 	if err != nil {
 		return nil, err
 	}
 	existed := map[string]bool{}
 	for _, n := range have {
 		existed[strings.ToLower(n)] = true
+	}
+	for i := range setup.Schema.Tables {
+		n, r := setup.Schema.Tables[i].Name, setup.Rules.Table(setup.Schema.Tables[i].Name)
+		before := e.setup != nil && e.tableNamed(n) != nil
+		if before || fileTable(&setup.Schema, n, knownAs(known, n, r), r, have) != "" {
+			existed[strings.ToLower(n)] = true
+		}
 	}
 	var created []string
 	for _, ddl := range setup.DDL {

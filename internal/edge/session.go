@@ -57,6 +57,7 @@ type Session struct {
 	mu       sync.Mutex // guards all below: Progress and Synced may be called at any time
 	stage    *stage
 	welcome  *wire.Welcome
+	met      bool      // the hub said Welcome before this file greeted again
 	hello    time.Time // when Hello was sent
 	heard    time.Time // when the hub last spoke
 	pinged   time.Time
@@ -64,13 +65,16 @@ type Session struct {
 	pushed   uint64                 // last seq sent
 	inflight []uint64               // last seq of each push without an answer
 	filling  map[uint64]change.TxID // pushed again, whole, in the place of a stub
+	offer    offer                  // of rows that the hub lost
 	pulling  bool                   // a pull or fetch without an answer
 	got      uint32                 // chunks of the fetch under way
 	echo     bool                   // the pull under way asked for our own rows, too
 	current  bool                   // a pull was answered with everything there was when it was asked
 	ready    *incoming
 	verify   *verification
+	mending  mending
 	last     applied
+	leases   leasing
 }
 
 // NewSession begins a session over an open engine.
@@ -131,18 +135,30 @@ func (s *Session) greet(emit emitFunc) error {
 		Device: dev, Incarnation: inc, Status: st,
 	}
 	if setup := s.e.Setup(); setup != nil {
-		h.Schema, h.Rules = setup.Schema.Hash(), setup.Hash
+		h.Schema, h.Rules = s.e.fileHash(), setup.Hash
 	}
+	s.verify.interrupt()
 	s.welcome, s.inflight, s.pulling, s.current, s.filling = nil, nil, false, false, nil
+	s.leases = leasing{}
+	s.mending.told = h.Schema
 	s.hello = s.e.cfg.Clock.Now()
 	h.Clock = s.hello
+	s.offer = offer{}
+	if err := s.e.introduce(h); err != nil {
+		return err
+	}
 	return emit(h)
 }
 
 // Receive implements wire.Peer.
-func (s *Session) Receive(ctx context.Context, m wire.Message, emit func(wire.Message) error) error {
+func (s *Session) Receive(ctx context.Context, m wire.Message, emit func(wire.Message) error) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer func() {
+		if err == nil {
+			err = s.lease(emit)
+		}
+	}()
 	s.heard = s.e.cfg.Clock.Now()
 	s.e.spoke(s.heard)
 	switch m := m.(type) {
@@ -154,6 +170,9 @@ func (s *Session) Receive(ctx context.Context, m wire.Message, emit func(wire.Me
 		return emit(&wire.Pong{N: m.N})
 	case *wire.Pong:
 		return nil
+	}
+	if s.welcome == nil && s.met {
+		return nil // an answer to the life before, from before the hub heard of this one
 	}
 	if s.welcome == nil {
 		return fmt.Errorf("the hub sent %T before Welcome", m)
@@ -169,6 +188,8 @@ func (s *Session) Receive(ctx context.Context, m wire.Message, emit func(wire.Me
 		return s.chunk(m, emit)
 	case *wire.Digests:
 		return s.digests(m, emit)
+	case *wire.LeaseGrant:
+		return s.granted(m)
 	}
 	return fmt.Errorf("the hub sent an unexpected %T", m)
 }
@@ -192,14 +213,23 @@ func (s *Session) welcomed(m *wire.Welcome, emit emitFunc) error {
 	if _, now := s.e.Identity(); now != before { // it greeted a file without a name
 		return s.greet(emit)
 	}
-	forked, err := s.e.compareChain(m.Progress, m.Sum)
+	if again, err := s.identify(m); err != nil || again {
+		return s.greetOr(err, emit)
+	}
+	forked, err := s.e.reconcile(m)
 	if err != nil {
 		return err
 	}
 	if forked {
 		return s.greet(emit)
 	}
-	s.welcome, s.pushed = m, m.Progress
+	if m.Setup != nil && s.e.fileHash() != s.mending.told { // tables were made for it
+		return s.greet(emit)
+	}
+	s.welcome, s.pushed, s.met = m, m.Progress, true
+	if err := s.tellShape(m, emit); err != nil {
+		return err
+	}
 	if err := s.e.refreshGrants(m.Grants, m.Scopes); err != nil {
 		return err
 	}
@@ -229,7 +259,11 @@ func (s *Session) Nudge(ctx context.Context, emit func(wire.Message) error) erro
 	if err := s.push(emit); err != nil {
 		return err
 	}
-	return s.install(emit)
+	if err := s.install(emit); err != nil {
+		return err
+	}
+	_, err := s.mindGap(emit)
+	return err
 }
 
 // Tick keeps the session alive, and ends it with ErrSilent when the hub is gone.
@@ -255,6 +289,15 @@ func (s *Session) Tick(ctx context.Context, emit func(wire.Message) error) error
 		return err
 	}
 	if err := s.push(emit); err != nil {
+		return err
+	}
+	if again, err := s.regreet(emit); err != nil || again {
+		return err
+	}
+	if _, err := s.mindGap(emit); err != nil {
+		return err
+	}
+	if err := s.lease(emit); err != nil {
 		return err
 	}
 	if now.Sub(s.pinged) < s.cfg.Interval {
@@ -302,10 +345,17 @@ func (s *Session) Synced() (bool, error) {
 }
 
 func (s *Session) synced() (bool, error) {
-	if s.welcome == nil || !s.current || len(s.inflight) > 0 || s.ready != nil || s.stage.plan != nil {
+	if s.welcome == nil || !s.current || s.leases.asking != 0 || len(s.inflight) > 0 || s.ready != nil || s.stage.plan != nil {
 		return false, nil
 	}
-	return s.e.quiet()
+	quiet, err := s.e.quiet()
+	if err != nil || !quiet {
+		return false, err
+	}
+	if some, err := s.e.holdsSalvage(); err != nil || some && !s.offer.stop {
+		return false, err
+	}
+	return s.whole()
 }
 
 // quiet reports that nothing waits in the file for the hub to take or decide.

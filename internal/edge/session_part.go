@@ -23,11 +23,13 @@ const frameRoom = 1 << 10
 const maxPart = 4 << 20
 
 // part is how much of a body one frame carries.
-func (s *Session) part() int {
-	if s.welcome.MaxFrame == 0 {
+func (s *Session) part() int { return partOf(s.welcome.MaxFrame) }
+
+func partOf(maxFrame uint32) int {
+	if maxFrame == 0 {
 		return maxPart
 	}
-	frame := int(s.welcome.MaxFrame)
+	frame := int(maxFrame)
 	return min(max(frame-frameRoom, frame/2, 1), maxPart)
 }
 

@@ -184,7 +184,8 @@ func (s *Session) rebase(m *wire.Rebase, emit emitFunc) error {
 	if err := s.stage.drop(); err != nil {
 		return err
 	}
-	p := &fetchPlan{Full: m.Full, Grants: m.Grants, Scopes: m.Scopes, Reset: m.Full}
+	s.verify.interrupt()
+	p := &fetchPlan{Full: m.Full, Grants: m.Grants, Scopes: m.Scopes, Reset: m.Full, Lost: m.Full && m.Salvage, Why: m.Reason}
 	if !m.Full {
 		have, err := s.e.Grants()
 		if err != nil {
@@ -209,10 +210,11 @@ func (s *Session) delta(m *wire.Delta, emit emitFunc) error {
 	if err != nil {
 		return err
 	}
-	in := &incoming{each: each, next: m.Next, outcomes: m.Outcomes, mark: m.Mark, echo: s.echo}
+	in := &incoming{each: each, next: m.Next, seal: m.Seal, outcomes: m.Outcomes, mark: m.Mark, echo: s.echo}
 	if p := s.stage.plan; p != nil && s.stage.at.Done {
 		in.full, in.echo, in.evict = p.Full, true, p.Evict
 		in.scoped, in.grants, in.scopes = true, p.Grants, p.Scopes
+		in.lost, in.why = p.Lost, p.Why
 	}
 	s.ready = in
 	return s.install(emit)
@@ -245,10 +247,17 @@ func (s *Session) install(emit emitFunc) error {
 	if err != nil {
 		return err
 	}
+	if v := s.verify; v != nil && v.lost {
+		v.begin()
+		return s.askVerify(emit, v.tables, nil)
+	}
 	if s.verify != nil && !s.verify.done {
 		return nil // Digests follow
 	}
 	if err := s.push(emit); err != nil {
+		return err
+	}
+	if asked, err := s.mindGap(emit); err != nil || asked {
 		return err
 	}
 	if !s.cfg.Once {

@@ -13,16 +13,22 @@ import (
 
 // push hands in what waits, several pushes under way at a time.
 func (s *Session) push(emit emitFunc) error {
-	if s.welcome == nil {
+	if s.welcome == nil || s.offer.sent != 0 {
 		return nil
 	}
 	for len(s.inflight) < s.cfg.PushWindow {
 		txs, err := s.e.outgoing(s.pushed, s.cfg.PushBytes)
-		if err != nil || len(txs) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(txs) == 0 {
+			return s.offerSalvage(emit)
 		}
 		p, err := s.seal(&txs)
 		if err != nil || p == nil {
+			return err
+		}
+		if err := s.e.attest(p, txs[0]); err != nil {
 			return err
 		}
 		s.pushed = txs[len(txs)-1].Seq
@@ -72,6 +78,9 @@ func (s *Session) pushResult(m *wire.PushResult, emit emitFunc) error {
 	if len(s.inflight) > 0 {
 		s.inflight = slices.Delete(s.inflight, 0, 1)
 	}
+	if s.offer.sent != 0 {
+		return s.offered(m, emit)
+	}
 	if m.Fork {
 		if err := s.e.locked(s.e.fork); err != nil {
 			return fmt.Errorf("begin new incarnation: %w", err)
@@ -99,44 +108,6 @@ func (e *Engine) locked(fn func() error) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return fn()
-}
-
-// compareChain compares how far the hub says our chain has come with our own
-// record of it, and begins a new incarnation when they do not fit.
-func (e *Engine) compareChain(progress uint64, sum change.Hash) (forked bool, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	last, err := e.metaInt(metaSeq)
-	if err != nil {
-		return false, err
-	}
-	fits := progress <= uint64(last)
-	if fits && progress > 0 {
-		v, ok, err := sqlite.One(e.conn, "SELECT sum FROM _tidemark_outbox WHERE seq=?", change.Int(int64(progress)))
-		if err != nil {
-			return false, err
-		}
-		fits = !ok || v.Str() == string(sum[:])
-	}
-	if fits {
-		if fits, err = e.compareDurable(progress); err != nil {
-			return false, err
-		}
-	}
-	if !fits {
-		return true, e.fork()
-	}
-	return false, e.markDurable(progress)
-}
-
-// compareDurable hands in again what a hub once had and has no more.
-func (e *Engine) compareDurable(progress uint64) (bool, error) {
-	v, _, err := sqlite.One(e.conn, "SELECT max(seq) FROM _tidemark_outbox WHERE state<>?", change.Int(int64(waiting)))
-	if err != nil || uint64(v.Int()) <= progress {
-		return true, err
-	}
-	e.cfg.Logger.Warn("the hub lost transactions it once had; handing them in again", "from", progress+1, "to", v.Int())
-	return e.recall(progress)
 }
 
 // setOffset keeps the measured distance to the hub's clock. Small differences

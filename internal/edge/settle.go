@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -9,12 +8,6 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
 	"github.com/tidemark-sync/tidemark/internal/wire"
 )
-
-// metaRedo counts the bytes of settled transactions kept in the outbox.
-const metaRedo = "redo_bytes"
-
-// errRing stops reading the ring once enough was found to drop.
-var errRing = errors.New("enough")
 
 // settle takes in what the hub decided, as of the very snapshot that the pulled
 // rows are from: only so does an edge's own write never flicker away (trap D3).
@@ -37,8 +30,8 @@ func (a *applier) settleOne(o wire.TxResult) error {
 		if err := a.settlePart(o); err != nil {
 			return err
 		}
-		return sqlite.Exec(a.e.conn, "UPDATE _tidemark_outbox SET state=?, reason=? WHERE seq=?",
-			change.Int(int64(quarantined)), change.Text(o.Reason), change.Int(int64(o.Seq)))
+		return sqlite.Exec(a.e.conn, "UPDATE _tidemark_outbox SET state=?, reason=?, epoch=? WHERE seq=?",
+			change.Int(int64(quarantined)), change.Text(o.Reason), epochValue(a.e.epoch), change.Int(int64(o.Seq)))
 	}
 	if o.Status != outcomeApplied && o.Status != outcomeMerged && o.Status != outcomeDiscarded {
 		return fmt.Errorf("unknown status %d", o.Status)
@@ -55,6 +48,11 @@ func (a *applier) settleOne(o wire.TxResult) error {
 		}
 	}
 	if o.Status == outcomeDiscarded {
+		for i := range rest.Ops {
+			if err := a.e.unshare(&rest.Ops[i]); err != nil {
+				return err
+			}
+		}
 		if err := a.rescue(&rest, "discarded: "+o.Reason); err != nil {
 			return err
 		}
@@ -81,16 +79,16 @@ func (a *applier) settlePart(o wire.TxResult) error {
 			return fmt.Errorf("operation %d is said to wait, of %d", i, len(x.tx.Ops))
 		}
 		op := &x.tx.Ops[i]
-		waits[rowRef{op.Table, op.Key.ID()}] = true
+		waits[rowRef{a.e.nameNow(op.Table), op.Key.ID()}] = true
 	}
 	for i := range x.tx.Ops {
 		op := &x.tx.Ops[i]
-		id := op.Key.ID()
-		if waits[rowRef{op.Table, id}] {
+		id, name := op.Key.ID(), a.e.nameNow(op.Table)
+		if waits[rowRef{name, id}] {
 			continue
 		}
 		err := sqlite.Exec(a.e.conn, "DELETE FROM _tidemark_pending WHERE tbl=? AND key=? AND seq=?",
-			change.Text(op.Table), change.BlobString(id), change.Int(int64(o.Seq)))
+			change.Text(name), change.BlobString(id), change.Int(int64(o.Seq)))
 		if err != nil {
 			return err
 		}
@@ -175,8 +173,8 @@ func (a *applier) settleOp(o wire.TxResult, op *change.Op) error {
 
 // markSettled moves a transaction into the redo ring.
 func (e *Engine) markSettled(seq uint64, reason string) error {
-	err := sqlite.Exec(e.conn, "UPDATE _tidemark_outbox SET state=?, aside=0, reason=? WHERE seq=?",
-		change.Int(int64(settled)), change.Text(reason), change.Int(int64(seq)))
+	err := sqlite.Exec(e.conn, "UPDATE _tidemark_outbox SET state=?, aside=0, reason=?, epoch=? WHERE seq=?",
+		change.Int(int64(settled)), change.Text(reason), epochValue(e.epoch), change.Int(int64(seq)))
 	if err != nil {
 		return err
 	}
@@ -190,45 +188,9 @@ func (e *Engine) markSettled(seq uint64, reason string) error {
 	return e.addRedo(n.Int())
 }
 
-func (e *Engine) addRedo(n int64) error {
-	have, err := e.metaInt(metaRedo)
-	if err != nil {
-		return err
-	}
-	return e.setMeta(metaRedo, change.Int(max(have+n, 0)))
-}
-
-// pruneRedo forgets the oldest settled transactions beyond the ring's size. Only
-// settled ones: nothing unsafe ever leaves the outbox (I8).
-func (e *Engine) pruneRedo() error {
-	have, err := e.metaInt(metaRedo)
-	if err != nil || have <= e.cfg.RedoBytes {
-		return err
-	}
-	var drop []int64
-	over := have - e.cfg.RedoBytes
-	freed := int64(0)
-	err = sqlite.Query(e.conn, "SELECT seq, length(body) FROM _tidemark_outbox WHERE state=? ORDER BY seq", func(s *sqlite.Stmt) error {
-		if freed >= over {
-			return errRing
-		}
-		drop = append(drop, s.ColumnInt64(0))
-		freed += s.ColumnInt64(1)
-		return nil
-	}, change.Int(int64(settled)))
-	if err != nil && !errors.Is(err, errRing) {
-		return err
-	}
-	for _, seq := range drop {
-		if err := sqlite.Exec(e.conn, "DELETE FROM _tidemark_outbox WHERE seq=?", change.Int(seq)); err != nil {
-			return err
-		}
-	}
-	return e.addRedo(-freed)
-}
-
 // markDurable notes that the hub has everything up to a seq: it is safe, and is
-// not sent again. The overlay stays until the outcome comes with a pull.
+// not sent again. The overlay stays until the outcome comes with a pull. It is the
+// hub of the present session, in its present life, that says so.
 func (e *Engine) markDurable(seq uint64) error {
 	_, some, err := sqlite.One(e.conn, "SELECT 1 FROM _tidemark_outbox WHERE state=? AND seq<=? LIMIT 1",
 		change.Int(int64(waiting)), change.Int(int64(seq)))
@@ -236,8 +198,8 @@ func (e *Engine) markDurable(seq uint64) error {
 		return err
 	}
 	note := func() error {
-		err := sqlite.Exec(e.conn, "UPDATE _tidemark_outbox SET state=? WHERE state=? AND seq<=?",
-			change.Int(int64(durable)), change.Int(int64(waiting)), change.Int(int64(seq)))
+		err := sqlite.Exec(e.conn, "UPDATE _tidemark_outbox SET state=?, epoch=? WHERE state=? AND seq<=?",
+			change.Int(int64(durable)), epochValue(e.epoch), change.Int(int64(waiting)), change.Int(int64(seq)))
 		if err != nil {
 			return err
 		}

@@ -26,6 +26,8 @@ type fetchPlan struct {
 	Scopes change.Hash    `json:"scopes"`
 	Setup  change.Hash    `json:"setup"`
 	Reset  bool           `json:"reset,omitempty"` // another history: outcomes are counted anew
+	Lost   bool           `json:"lost,omitempty"`  // the hub was restored: what it lost is offered back
+	Why    string         `json:"why,omitempty"`   // for people
 }
 
 // place is where a fetch goes on.

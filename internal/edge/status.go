@@ -24,6 +24,7 @@ type Status struct {
 	LastContact  time.Time     // of the last word from the hub
 	ClockOffset  time.Duration // hub clock − device clock
 	Rescues      int64         // rescue copies kept
+	Salvage      int64         // rows that a restored hub lost, not offered to it yet
 	Rows         int64         // in synced tables
 }
 
@@ -44,7 +45,7 @@ func (e *Engine) Status() (Status, error) {
 			if e.tables[i].missing {
 				continue
 			}
-			n, err := e.count("SELECT count(*) FROM " + sqlite.Quote(e.tables[i].schema.Name))
+			n, err := e.count("SELECT count(*) FROM " + e.tables[i].sql())
 			if err != nil {
 				return err
 			}
@@ -137,7 +138,10 @@ func (e *Engine) statusMeta(st *Status) error {
 	if st.Cursor, err = change.ParseCursor(v.Str()); err != nil {
 		return err
 	}
-	st.Rescues, err = e.count("SELECT count(*) FROM _tidemark_rescue")
+	if st.Rescues, err = e.count("SELECT count(*) FROM _tidemark_rescue"); err != nil {
+		return err
+	}
+	st.Salvage, err = e.count("SELECT coalesce(sum(rows), 0) FROM _tidemark_salvage")
 	return err
 }
 

@@ -25,8 +25,14 @@ type VerifyTable struct {
 	Differ   []change.Key // rows that differ
 	Missing  []change.Key // at the hub, not here
 	Extra    []change.Key // here, not at the hub
-	Repaired bool
+	Repaired bool         // rows became the hub's
+	Captured int          // rows whose difference is the application's work; it is in the outbox now
+
+	closed bool // nothing is left to decide
 }
+
+// Open reports that rows differ and nothing was done about it.
+func (t *VerifyTable) Open() bool { return t.Buckets > 0 && !t.closed }
 
 // OK reports that nothing differed.
 func (r *VerifyReport) OK() bool {
@@ -34,20 +40,38 @@ func (r *VerifyReport) OK() bool {
 }
 
 // A verification under way asks for all digests first, then for the rows of the
-// buckets that differ, table by table.
+// buckets that differ, table by table. What is to be done about them is done at the
+// end, for all tables together: found rows may belong to each other.
 type verification struct {
 	tables []string
 	repair bool
+	auto   bool // to close a gap, asked by nobody
 	report VerifyReport
+	finds  []*finding
 	todo   []int // places in report.Tables whose buckets are to be fetched
 	asked  []int // buckets asked of todo[0]
+	lost   bool  // the hub answered otherwise: it must be asked from the start
 	done   bool
+}
+
+// interrupt notes that the answer to a comparison under way does not come: the hub
+// ordered a fetch instead, or the file greeted anew. The next pull asks again.
+func (v *verification) interrupt() {
+	if v != nil && !v.done {
+		v.lost = true
+	}
+}
+
+// begin puts a comparison back to its start.
+func (v *verification) begin() {
+	*v = verification{tables: v.tables, repair: v.repair, auto: v.auto}
 }
 
 // Verify compares tables (nil: all) with the hub: digests at one cursor, then the
 // rows of the buckets that differ. With repair, differing rows become the hub's,
-// and what stood here is kept as a rescue copy. The answer comes later: see
-// VerifyReport.
+// and what stood here is kept as a rescue copy. Where capture was missing for a
+// while, rows that differ are the application's work, and are handed in. The answer
+// comes later: see VerifyReport.
 func (s *Session) Verify(ctx context.Context, emit func(wire.Message) error, tables []string, repair bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,7 +93,7 @@ func (s *Session) Verify(ctx context.Context, emit func(wire.Message) error, tab
 		for i := range setup.Schema.Tables {
 			name := setup.Schema.Tables[i].Name
 			// Reference rows follow from other rows, not from scopes.
-			if r := setup.Rules.Table(name); r == nil || !r.Reference {
+			if r := setup.Rules.Table(name); (r == nil || !r.Reference) && s.e.stands(name) {
 				tables = append(tables, name)
 			}
 		}
@@ -87,7 +111,7 @@ func (s *Session) Verify(ctx context.Context, emit func(wire.Message) error, tab
 func (s *Session) VerifyReport() *VerifyReport {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.verify == nil || !s.verify.done {
+	if s.verify == nil || !s.verify.done || s.verify.auto {
 		return nil
 	}
 	return &s.verify.report
@@ -131,11 +155,11 @@ func (s *Session) digests(m *wire.Digests, emit emitFunc) error {
 	}
 	v.done = true
 	v.report.At = m.At
-	if err := s.e.closeGap(&v.report); err != nil {
+	if err := s.concluded(v); err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
-	if s.ready != nil {
-		return nil
+	if err := s.push(emit); err != nil || s.ready != nil {
+		return err
 	}
 	return s.pull(emit, true)
 }
@@ -157,7 +181,7 @@ func (s *Session) compareDigests(m *wire.Digests) error {
 			return err
 		}
 		n := len(differing(hub, &own))
-		v.report.Tables = append(v.report.Tables, VerifyTable{Table: hub.Table, Rows: hub.Rows, Buckets: n})
+		v.report.Tables = append(v.report.Tables, VerifyTable{Table: hub.Table, Rows: hub.Rows, Buckets: n, closed: n == 0})
 		if n > 0 {
 			v.todo = append(v.todo, len(v.report.Tables)-1)
 			if v.asked == nil {
@@ -177,18 +201,43 @@ func differing(a, b *change.Digest) (out []int) {
 	return out
 }
 
+// concluded acts on a comparison. One that closes a gap is made again when the file
+// changed meanwhile; whoever asked for one is told.
+func (s *Session) concluded(v *verification) error {
+	err := s.e.resolve(v.finds, &v.report)
+	if v.auto && (errors.Is(err, errMoved) || busy(err)) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.e.closeGap(&v.report)
+}
+
+// stands reports whether the file has a synced table.
+func (e *Engine) stands(name string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t := e.tableNamed(name)
+	return t != nil && !t.missing
+}
+
 // compareRows finds the rows that differ in the buckets of one table.
 func (s *Session) compareRows(m *wire.Digests) error {
 	v := s.verify
 	rep := &v.report.Tables[v.todo[0]]
-	fix, err := s.e.compareBuckets(rep, v.asked, m.Body)
+	diffs, err := s.e.compareBuckets(rep, v.asked, m.Body)
 	if err != nil {
 		return err
 	}
-	if v.repair && fix != nil {
-		if err := s.e.mend(rep, fix, m.At); err != nil {
+	if len(diffs) == 0 { // only in what this file cannot hold
+		rep.Buckets, rep.closed = 0, true
+	} else {
+		f, err := s.e.judge(rep, diffs, v.repair)
+		if err != nil {
 			return err
 		}
+		v.finds = append(v.finds, f)
 	}
 	v.todo = v.todo[1:]
 	if len(v.todo) > 0 {
@@ -213,8 +262,24 @@ func (e *Engine) digest(name string) (change.Digest, error) {
 		return d, fmt.Errorf("table %s is missing from the file", name)
 	}
 	h := change.NewRowHasher(t.names)
-	err := e.hubView(t, func(key change.Key, row []change.Value) { d.Add(key, h.Hash(row)) })
+	other := t.otherKinds()
+	err := e.hubView(t, func(key change.Key, row []change.Value) {
+		for _, i := range other { // as the hub's column holds it
+			row[i] = t.hubKind[i].Store(row[i])
+		}
+		d.Add(key, h.Hash(row))
+	})
 	return d, err
+}
+
+// otherKinds are the columns that convert values otherwise here than at the hub.
+func (t *table) otherKinds() (out []int) {
+	for i, k := range t.hubKind {
+		if t.schema.Affinity(t.stored[i]) != k {
+			out = append(out, i)
+		}
+	}
+	return out
 }
 
 // Digest sums the hub's view of a table as this file has it.
@@ -273,121 +338,38 @@ func (e *Engine) viewRows(t *table, fn func(change.Key, []change.Value)) error {
 	if err != nil {
 		return err
 	}
-	for _, row := range hidden {
-		if row != nil {
-			fn(t.keyOf(row), row)
-		}
-	}
 	row := make([]change.Value, len(t.names))
-	return sqlite.Query(e.conn, "SELECT "+sqlite.QuoteAll("", t.names)+" FROM "+sqlite.Quote(t.schema.Name), func(s *sqlite.Stmt) error {
+	err = sqlite.Query(e.conn, "SELECT "+sqlite.QuoteAll("", t.cols)+" FROM "+t.sql(), func(s *sqlite.Stmt) error {
 		for i := range row {
 			row[i] = sqlite.Column(s, i)
 		}
 		key := t.keyOf(row)
 		if len(hidden) > 0 {
-			if _, ok := hidden[key.ID()]; ok {
+			if own, ok := hidden[key.ID()]; ok {
+				t.fillHeld(own, row)
 				return nil
 			}
 		}
 		fn(key, row)
 		return nil
 	})
-}
-
-// compareBuckets compares rows of some buckets with the hub's, and returns what
-// would make them equal, or nil.
-func (e *Engine) compareBuckets(rep *VerifyTable, buckets []int, body []byte) (*change.Rows, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	t := e.tableNamed(rep.Table)
-	if t == nil || t.missing {
-		return nil, fmt.Errorf("table %s is missing from the file", rep.Table)
-	}
-	in := make([]bool, change.Buckets)
-	for _, b := range buckets {
-		in[b] = true
-	}
-	own := map[string][]change.Value{}
-	err := e.hubView(t, func(key change.Key, row []change.Value) {
-		if in[change.Bucket(key)] {
-			own[key.ID()] = slices.Clone(row)
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
-	fix := &change.Rows{Table: t.schema.Name, Columns: t.names, Key: t.key}
-	if len(body) > 0 {
-		list, err := change.OpenRows(body, change.Limits{})
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range list {
-			compareHub(t, r, own, rep, fix)
-		}
-	}
-	extra := make([]change.Key, 0, len(own))
-	for _, row := range own {
-		extra = append(extra, t.keyOf(row))
-	}
-	slices.SortFunc(extra, func(a, b change.Key) int { return slices.Compare([]byte(a.ID()), []byte(b.ID())) })
-	for _, k := range extra {
-		rep.Extra = append(rep.Extra, k)
-		fix.Gone = append(fix.Gone, k...)
-	}
-	if fix.Len()+fix.GoneLen() == 0 {
-		return nil, nil
-	}
-	return fix, nil
-}
-
-// compareHub takes each of the hub's rows out of own and notes how it differs.
-func compareHub(t *table, r *change.Rows, own map[string][]change.Value, rep *VerifyTable, fix *change.Rows) {
-	for i := range r.Len() {
-		key := r.KeyOf(i)
-		id := key.ID()
-		mine, ok := own[id]
-		delete(own, id)
-		want := make([]change.Value, len(t.names))
-		copy(want, mine)
-		assign(t, want, r.Columns, r.Row(i))
-		switch {
-		case !ok:
-			rep.Missing = append(rep.Missing, key)
-		case !slices.Equal(want, mine):
-			rep.Differ = append(rep.Differ, key)
-		default:
-			continue
-		}
-		fix.Values = append(fix.Values, want...)
-	}
-}
-
-// mend makes rows what the hub has, keeping copies of what stood here: a row
-// may differ because capture was missing for a while (trap S18), and then it is
-// somebody's work.
-func (e *Engine) mend(rep *VerifyTable, fix *change.Rows, at change.Cursor) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	cursor, err := e.meta(metaCursor)
 	if err != nil {
 		return err
 	}
-	if cursor.Str() != at.String() {
-		return errors.New("the file moved on while its rows were compared; verify again")
+	for _, row := range hidden {
+		if row != nil {
+			fn(t.keyOf(row), row)
+		}
 	}
-	mark, err := e.metaInt(metaMark)
-	if err != nil {
-		return err
-	}
-	in := &incoming{
-		each: func(fn func(*change.Rows) error) error { return fn(fix) },
-		keep: "differed from the hub without a captured change", echo: true, next: at, mark: uint64(mark),
-	}
-	if _, err := e.apply(in); err != nil {
-		return err
-	}
-	rep.Repaired = true
-	e.cfg.Logger.Warn("rows repaired", "table", rep.Table, "differing", len(rep.Differ), "missing", len(rep.Missing), "extra", len(rep.Extra))
 	return nil
+}
+
+// fillHeld gives a shadow the values that stand here in columns which it cannot know:
+// the hub had them not when it was taken.
+func (t *table) fillHeld(shadow, local []change.Value) {
+	for i, n := range t.names {
+		if shadow != nil && t.gap.holds(n) {
+			shadow[i] = local[i]
+		}
+	}
 }

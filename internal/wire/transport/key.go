@@ -34,6 +34,9 @@ type Key struct {
 // the hub knows the device.
 func (k *Key) Fingerprint() change.Hash { return k.print }
 
+// Signer signs as the device.
+func (k *Key) Signer() crypto.Signer { return k.private }
+
 // NewKey draws a key from r, which must be a cryptographic source in production.
 func NewKey(r io.Reader) (*Key, error) {
 	_, private, err := ed25519.GenerateKey(r)

@@ -1,0 +1,307 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/sqlite"
+)
+
+// The kinds of events about capture.
+const (
+	EventLost  = "capture-lost" // a table's triggers were missing, and are made anew
+	EventFound = "found"        // work that nobody captured was found by comparison and is handed in
+)
+
+// errMoved tells that a comparison is out of date.
+var errMoved = errors.New("the file moved on while its rows were compared; verify again")
+
+// resolve does what a comparison at a cursor decided: what the application wrote
+// without capture goes into the outbox first, then rows become the hub's.
+func (e *Engine) resolve(list []*finding, r *VerifyReport) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	cursor, err := e.meta(metaCursor)
+	if err != nil {
+		return err
+	}
+	if cursor.Str() != r.At.String() {
+		return errMoved
+	}
+	counts := map[string]int{}
+	lost := e.wentWithout(r)
+	if len(lost) > 0 || slices.ContainsFunc(list, func(f *finding) bool { return len(f.found) > 0 }) {
+		err := sqlite.Immediate(e.conn, func() error {
+			if _, err := e.export(e.cfg.Clock.Now()); err != nil {
+				return err
+			}
+			return e.handIn(list, lost, counts)
+		})
+		if err != nil {
+			return fmt.Errorf("hand in what was not captured: %w", err)
+		}
+		e.synced = true
+	}
+	for i := range r.Tables {
+		rep := &r.Tables[i]
+		rep.Captured = counts[rep.Table]
+		j := slices.IndexFunc(list, func(f *finding) bool { return sameName(f.table, rep.Table) })
+		if j < 0 || list[j].fix.Len()+list[j].fix.GoneLen() == 0 {
+			continue
+		}
+		if err := e.mend(list[j], r.At); err != nil {
+			return err
+		}
+		rep.Repaired = true
+		e.cfg.Logger.Warn("rows repaired", "table", rep.Table, "differing", len(rep.Differ), "missing", len(rep.Missing), "extra", len(rep.Extra))
+	}
+	return nil
+}
+
+// mend makes rows what the hub has.
+func (e *Engine) mend(f *finding, at change.Cursor) error {
+	mark, err := e.metaInt(metaMark)
+	if err != nil {
+		return err
+	}
+	_, err = e.apply(&incoming{
+		each: func(fn func(*change.Rows) error) error { return fn(f.fix) },
+		keep: f.keep, resolve: true, echo: true, next: at, mark: uint64(mark),
+	})
+	return err
+}
+
+// A handing writes found changes as operations, in two piles: parents come before
+// children, and go after them.
+type handing struct {
+	e          *Engine
+	x          *exporter
+	bring, rid []change.Op
+}
+
+// handIn writes what was found into the outbox. A row that has changed since the
+// comparison is left out: that change was captured, or came from the hub.
+func (e *Engine) handIn(list []*finding, lost []*table, counts map[string]int) error {
+	x, err := e.newExporter(e.cfg.Clock.Now())
+	if err != nil {
+		return err
+	}
+	h := &handing{e: e, x: x}
+	for _, t := range e.parentsFirst() {
+		for _, f := range list {
+			if e.tableNamed(f.table) != t {
+				continue
+			}
+			for i := range f.found {
+				n := len(h.bring) + len(h.rid)
+				if err := h.row(t, f, &f.found[i]); err != nil {
+					return fmt.Errorf("table %s row %s: %w", t.schema.Name, f.found[i].key, err)
+				}
+				if len(h.bring)+len(h.rid) > n {
+					counts[f.table]++
+				}
+			}
+		}
+	}
+	if err := h.flush(); err != nil {
+		return err
+	}
+	for _, t := range lost {
+		if err := h.beneath(t, counts); err != nil {
+			return fmt.Errorf("table %s: %w", t.schema.Name, err)
+		}
+	}
+	if err := h.flush(); err != nil {
+		return err
+	}
+	for _, n := range slices.Sorted(maps.Keys(counts)) {
+		if err := e.addEvent(EventFound, fmt.Sprintf("%d rows of %s hold work that nobody captured; it is handed in", counts[n], n)); err != nil {
+			return err
+		}
+	}
+	return x.finish()
+}
+
+// flush writes what was found so far.
+func (h *handing) flush() error {
+	slices.Reverse(h.rid)
+	ops := slices.Concat(h.bring, h.rid)
+	h.bring, h.rid = nil, nil
+	for len(ops) > 0 {
+		n := min(adoptOps, len(ops))
+		if err := h.write(ops[:n]); err != nil {
+			return err
+		}
+		ops = ops[n:]
+	}
+	return nil
+}
+
+// wentWithout lists the tables of a comparison that were without capture.
+func (e *Engine) wentWithout(r *VerifyReport) (out []*table) {
+	for i := range r.Tables {
+		if t := e.tableNamed(r.Tables[i].Table); t != nil && !t.missing && t.gap.Lost && !t.gap.Behind {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// beneath finds what was written without capture to rows that have pending work: they
+// stand otherwise than the hub's version with that work on top.
+func (h *handing) beneath(t *table, counts map[string]int) error {
+	a := &applier{e: h.e, in: &incoming{}, now: h.e.cfg.Clock.Now(), fresh: map[uint64]bool{}, txs: map[uint64]*outgoing{}}
+	if err := a.loadTracks(); err != nil {
+		return err
+	}
+	for _, tr := range a.order {
+		if tr.t != t || len(tr.seqs) == 0 {
+			continue
+		}
+		if err := a.touch(tr); err != nil {
+			return err
+		}
+		want, err := a.target(tr)
+		if err != nil {
+			return err
+		}
+		if op, ok := tr.uncaptured(want); ok {
+			h.bring = append(h.bring, op)
+			counts[t.schema.Name]++
+		}
+	}
+	return nil
+}
+
+// uncaptured is the operation that leads from a row as it should stand to how it does.
+func (tr *track) uncaptured(want []change.Value) (op change.Op, ok bool) {
+	op = change.Op{Table: tr.t.schema.Name, Key: tr.key}
+	switch {
+	case want == nil && tr.local == nil:
+		return op, false
+	case want == nil:
+		op.Kind, op.Columns, op.New = change.Insert, tr.t.names, tr.local
+		return op, true
+	case tr.local == nil:
+		op.Kind, op.Columns, op.Base = change.Delete, tr.t.names, want
+		return op, true
+	}
+	op.Kind = change.Update
+	for i, n := range tr.t.names {
+		if !tr.t.gap.holds(n) && !tr.t.sameValue(i, want[i], tr.local[i]) {
+			op.Columns, op.New, op.Base = append(op.Columns, n), append(op.New, tr.local[i]), append(op.Base, want[i])
+		}
+	}
+	return op, len(op.Columns) > 0
+}
+
+func (h *handing) row(t *table, f *finding, d *foundRow) error {
+	id := d.key.ID()
+	now, pending, err := h.e.shadow(t, id)
+	if err == nil && !pending {
+		now, err = h.e.readRow(t, d.key)
+	}
+	if err != nil || !slices.Equal(now, d.own) || (now == nil) != (d.own == nil) {
+		return err
+	}
+	op := change.Op{Table: t.schema.Name, Key: d.key}
+	switch {
+	case d.hub == nil:
+		op.Kind, op.Columns, op.New = change.Insert, t.names, d.own
+		h.bring = append(h.bring, op)
+	case d.own == nil:
+		room, err := h.e.hasRoom(t, d.hub)
+		if err != nil {
+			return err
+		}
+		if !room { // it never stood here: another row has its unique value
+			f.fix.Values = append(f.fix.Values, d.hub...)
+			return nil
+		}
+		op.Kind, op.Columns, op.Base = change.Delete, t.names, d.hub
+		h.rid = append(h.rid, op)
+	default:
+		if err := h.update(t, d, op, pending); err != nil {
+			return err
+		}
+	}
+	return h.e.setShadow(t, id, d.hub)
+}
+
+// update hands in columns. One that pending work writes is left to it. What both
+// sides have set by themselves counts as written over the column's start, without
+// having seen the hub's: BaseAt -1 stands for that until write.
+func (h *handing) update(t *table, d *foundRow, op change.Op, pending bool) error {
+	var work edits
+	if pending {
+		var err error
+		if work, err = h.x.pending(t, d.key.ID()); err != nil {
+			return err
+		}
+	}
+	start, err := h.e.startValues(t)
+	if err != nil {
+		return err
+	}
+	op.Kind = change.Update
+	late := op
+	late.BaseAt = -1
+	for i, n := range t.names {
+		busy := slices.ContainsFunc(work, func(x edit) bool { return t.opColumn(x.op, i) >= 0 })
+		if !d.send[i] || busy {
+			continue
+		}
+		to, base := &op, d.hub[i]
+		if d.late[i] {
+			to, base = &late, start[i]
+		}
+		to.Columns, to.New, to.Base = append(to.Columns, n), append(to.New, d.own[i]), append(to.Base, base)
+	}
+	for _, o := range []change.Op{op, late} {
+		if len(o.Columns) > 0 {
+			h.bring = append(h.bring, o)
+		}
+	}
+	return nil
+}
+
+func (h *handing) write(ops []change.Op) error {
+	for i := range ops {
+		base := h.x.cursor
+		if ops[i].BaseAt < 0 {
+			base = change.Cursor{}
+		}
+		ops[i].BaseAt = h.x.baseAt(base)
+	}
+	id, err := change.NewTxID(h.e.cfg.Rand)
+	if err != nil {
+		return err
+	}
+	_, err = h.x.write(&change.Transaction{ID: id, Unaware: true, Bases: h.x.takeBases(), Ops: ops}, h.x.now, h.x.now)
+	return err
+}
+
+// hasRoom reports whether a row could stand in the file beside the others.
+func (e *Engine) hasRoom(t *table, row []change.Value) (bool, error) {
+	if err := sqlite.Exec(e.conn, "SAVEPOINT tidemark_fits"); err != nil {
+		return false, err
+	}
+	err := sqlite.Exec(e.conn, "INSERT INTO _tidemark_applying VALUES (1)")
+	if err == nil {
+		err = sqlite.Exec(e.conn, "INSERT INTO "+t.sql()+" ("+sqlite.QuoteAll("", t.cols)+") VALUES (?"+strings.Repeat(",?", len(row)-1)+")", row...)
+	}
+	room := !unique(err)
+	if !room {
+		err = nil
+	}
+	for _, sql := range []string{"ROLLBACK TO tidemark_fits", "RELEASE tidemark_fits"} {
+		if e2 := sqlite.Exec(e.conn, sql); err == nil {
+			err = e2
+		}
+	}
+	return room, err
+}
