@@ -14,10 +14,10 @@ import (
 // shape of all ordinary tables of the database, synced or not. The error is
 // Faults.
 func (c *Config) ValidateAgainst(s *change.Schema) error {
-	a := against{c: c, schema: s}
-	for i := range c.Tables.Tables {
-		r := &c.Tables.Tables[i]
-		path := join("tables", r.Name)
+	a := against{c: c, rules: rule.Named(&c.Tables, s), schema: s}
+	for i := range a.rules.Tables {
+		r := &a.rules.Tables[i]
+		path := join("tables", c.Tables.Tables[i].Name)
 		t := s.Table(r.Name)
 		if t == nil {
 			a.fault(path, "the database has no table %q%s", r.Name, spell.Hint(r.Name, tableNames(s)))
@@ -27,6 +27,8 @@ func (c *Config) ValidateAgainst(s *change.Schema) error {
 		a.scope(path, r, t)
 		a.parents(path, r, t)
 		a.columns(path, r, t)
+		a.leases(path, r, t)
+		a.names(path, r, t)
 		_, err := check.Compile(r.Checks, t)
 		c.addChecks(&a.faults, join(path, "checks"), r.Checks, err)
 	}
@@ -35,6 +37,7 @@ func (c *Config) ValidateAgainst(s *change.Schema) error {
 
 type against struct {
 	c      *Config
+	rules  rule.Rules // the configuration's, with the names that the database has
 	schema *change.Schema
 	faults Faults
 }
@@ -63,14 +66,14 @@ func (a *against) keys(path string, r *rule.Table, t *change.Table) {
 		return
 	}
 	if IntegerKey(t) && r.Keys == rule.KeysGlobal && !r.Reference {
-		a.fault(join(path, "keys"), "the key %s is an integer, which devices offline choose without knowing of each other; set keys: app-assigned to have collisions quarantined, or use UUIDs", t.KeyNames()[0])
+		a.fault(join(path, "keys"), "the key %s is an integer, which devices offline choose without knowing of each other; set keys: leased to give each device numbers of its own, keys: app-assigned to have collisions quarantined, or use UUIDs", t.KeyNames()[0])
 	}
 }
 
 // IntegerKey reports whether a table's key is one integer column that is no
 // reference to another table's row: two devices may then choose the same one.
 func IntegerKey(t *change.Table) bool {
-	if len(t.Key) != 1 || AffinityOf(t.Columns[t.Key[0]].Type) != Integer {
+	if len(t.Key) != 1 || t.Affinity(t.Key[0]) != change.AffinityInteger {
 		return false
 	}
 	for _, fk := range t.ForeignKeys {
@@ -147,7 +150,7 @@ func (a *against) root(r *rule.Table) (root *rule.Table, circle []string) {
 		if len(fks) != 1 {
 			return nil, nil
 		}
-		r = a.c.Tables.Table(fks[0].Parent)
+		r = a.rules.Table(fks[0].Parent)
 	}
 	return r, nil
 }
@@ -158,7 +161,7 @@ func (a *against) parents(path string, r *rule.Table, t *change.Table) {
 	mine, _ := a.root(r)
 	for i := range t.ForeignKeys {
 		fk := &t.ForeignKeys[i]
-		p := a.c.Tables.Table(fk.Parent)
+		p := a.rules.Table(fk.Parent)
 		if p == nil {
 			a.fault(path, "rows point at table %s, which does not sync; add it to tables, as reference: true if devices only read it", fk.Parent)
 			continue
@@ -199,8 +202,10 @@ func (a *against) columns(path string, r *rule.Table, t *change.Table) {
 		switch {
 		case i < 0:
 			a.fault(at, "the table has no column %q%s", name, spell.Hint(name, columnNames(t)))
+		case onlyNames(r.Columns[name]):
 		case t.Columns[i].Generated:
 			a.fault(at, "the column is generated: it has no conflicts of its own")
+		case t.InKey(i) && leasedKey(r, r.Columns[name]):
 		case t.InKey(i):
 			a.fault(at, "the column is part of the key: it has no conflicts of its own")
 		default:
@@ -213,18 +218,18 @@ func (a *against) columns(path string, r *rule.Table, t *change.Table) {
 
 // mismatch says why a policy cannot work on a column, or "".
 func mismatch(p rule.Policy, c *change.Column) string {
-	aff := AffinityOf(c.Type)
+	aff := change.AffinityOf(c.Type)
 	switch p {
 	case rule.Counter:
-		if aff == Text || strings.Contains(strings.ToUpper(c.Type), "BLOB") {
+		if aff == change.AffinityText || strings.Contains(strings.ToUpper(c.Type), "BLOB") {
 			return "counter adds numbers, and the column is declared " + c.Type
 		}
 	case rule.TextMix:
-		if aff != Text && c.Type != "" && !strings.EqualFold(c.Type, "any") {
+		if aff != change.AffinityText && c.Type != "" && !strings.EqualFold(c.Type, "any") {
 			return "text merges words, and the column is declared " + c.Type
 		}
 	case rule.Set:
-		if (aff != Text && c.Type != "" && !strings.EqualFold(c.Type, "any")) && !strings.EqualFold(c.Type, "json") {
+		if (aff != change.AffinityText && c.Type != "" && !strings.EqualFold(c.Type, "any")) && !strings.EqualFold(c.Type, "json") {
 			return "set merges JSON arrays, and the column is declared " + c.Type
 		}
 	}

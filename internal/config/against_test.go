@@ -111,6 +111,18 @@ func TestAgainst(t *testing.T) {
 			`tables.detail.policy: does not fit the column photo: counter adds numbers, and the column is declared BLOB`,
 			`tables.item.columns.price.policy: set merges JSON arrays, and the column is declared REAL`,
 		}},
+		{"other names", `
+  place: {was: branch, scope: all}
+  client: {was: [customer, buyer], scope: "branch/{place_id}", columns: {place_id: {was: branch_id}, id: {was: uid}, label: {was: name, policy: text}, upper_name: {was: big}, visits: {was: calls, policy: counter}}, checks: [{name: n, expr: "row.label != old.label || row.calls >= 0"}]}
+  sales: {was: orders, scope: {via: client_id}, columns: {client_id: {was: customer_id}}, dropped: [total, tip]}`, nil},
+		{"other names that are taken", `
+  branch: {was: item, scope: all}
+  customer: {was: [shop, orders], scope: "branch/{branch_id}", columns: {name: {was: tags}, label: {was: [nmae, visits]}, nothing: {was: nil}}}`, []string{
+			`tables.branch.was: the database has a table "item", too`,
+			`tables.customer.columns.nothing: the table has no column "nothing"`,
+			`tables.customer.was: the database has a table "orders", too`,
+			`tables.customer.columns.name.was: the table has a column "tags", too`,
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			conf, err := Parse([]byte("tables:" + c.tables))
@@ -129,17 +141,5 @@ func TestAgainst(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestAffinityOf(t *testing.T) {
-	for declared, want := range map[string]Affinity{
-		"INTEGER": Integer, "bigint": Integer, "FLOATING POINT": Integer, "CHARINT": Integer,
-		"varchar(20)": Text, "CLOB": Text, "": Blob, "blob": Blob, "DOUBLE": Real, "float": Real,
-		"NUMERIC": Numeric, "DECIMAL(10,2)": Numeric, "DATE": Numeric, "JSON": Numeric,
-	} {
-		if got := AffinityOf(declared); got != want {
-			t.Errorf("AffinityOf(%q) = %s, want %s", declared, got, want)
-		}
 	}
 }

@@ -27,6 +27,9 @@ type Hub struct {
 	Retention Retention
 	Heartbeat time.Duration
 	TokenTTL  time.Duration
+	Copies    string
+	Rollback  string
+	Salvage   string
 }
 
 // Limits bound what one device may ask of the hub.
@@ -48,6 +51,7 @@ type Edge struct {
 	Heartbeat time.Duration
 	RetryMax  time.Duration
 	Redo      Size
+	RedoAge   time.Duration
 }
 
 // The defaults.
@@ -62,8 +66,12 @@ const (
 	DefaultLog         = 30 * day
 	DefaultHeartbeat   = 15 * time.Second
 	DefaultTokenTTL    = 24 * time.Hour
+	DefaultCopies      = "allow"
+	DefaultRollback    = "wait"
+	DefaultSalvage     = "true"
 	DefaultRetryMax    = time.Minute
 	DefaultRedo        = 64 * MiB
+	DefaultRedoAge     = 30 * day
 )
 
 // Load reads a file. See Parse.

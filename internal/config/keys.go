@@ -5,7 +5,9 @@ import (
 	"math"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -45,6 +47,12 @@ func keys() []key {
 			doc: "How often the hub asks a silent device for a sign of life. Three missed ones end the session."},
 		{path: "hub.token_ttl", field: func(c *Config) any { return &c.Hub.TokenTTL }, def: DefaultTokenTTL, low: time.Minute, high: 365 * day,
 			doc: "How long a join token is good for."},
+		{path: "hub.copies", field: func(c *Config) any { return &c.Hub.Copies }, def: DefaultCopies, check: among("allow", "hold"),
+			doc: "What becomes of a device's file that was restored from a backup or copied: `allow` lets it go on, and makes a copy that is in use beside it a device of its own; `hold` lets it wait for `tidemark device allow`, with its work in it."},
+		{path: "hub.rollback", field: func(c *Config) any { return &c.Hub.Rollback }, def: DefaultRollback, check: among("wait", "recover"),
+			doc: "What a hub does that finds its database put back from a copy: `wait` serves nothing until the operator says what for (`tidemark hub --restored`); `recover` takes back what the devices had handed in, at once."},
+		{path: "hub.salvage", field: func(c *Config) any { return &c.Hub.Salvage }, def: DefaultSalvage, check: among("true", "false"),
+			doc: "Whether devices offer a hub that was restored the rows that it lost and they still hold. They come into quarantine, for a person to decide."},
 		{path: "edge.hub", field: func(c *Config) any { return &c.Edge.Hub }, check: checkURL,
 			doc: "The hub's address, when it differs from the one in the join token."},
 		{path: "edge.files", field: func(c *Config) any { return &c.Edge.Files },
@@ -54,7 +62,9 @@ func keys() []key {
 		{path: "edge.retry_max", field: func(c *Config) any { return &c.Edge.RetryMax }, def: DefaultRetryMax, low: time.Second, high: time.Hour,
 			doc: "Longest pause between two attempts to reach the hub. Pauses grow up to it, with jitter."},
 		{path: "edge.redo", field: func(c *Config) any { return &c.Edge.Redo }, def: DefaultRedo, low: MiB, high: 64 * GiB,
-			doc: "How much confirmed work each file keeps, to give it back to a hub that was restored from a backup."},
+			doc: "How much confirmed work each file keeps, to give it back to a hub that was restored from a backup. The oldest goes first; work that is not confirmed and settled never goes."},
+		{path: "edge.redo_age", field: func(c *Config) any { return &c.Edge.RedoAge }, def: DefaultRedoAge, low: day, high: 3650 * day,
+			doc: "How long each file keeps confirmed work, within edge.redo. It should be longer than the age of the oldest backup that the hub may ever be restored from."},
 	}
 }
 
@@ -158,6 +168,16 @@ func checkListen(s string) error {
 		return fmt.Errorf("port %q is not a number from 0 to 65535", port)
 	}
 	return nil
+}
+
+// among wants one of a few words.
+func among(words ...string) func(string) error {
+	return func(s string) error {
+		if slices.Contains(words, s) {
+			return nil
+		}
+		return fmt.Errorf("want %s, not %q", strings.Join(words, " or "), s)
+	}
 }
 
 func checkURL(s string) error {

@@ -59,12 +59,16 @@ hub:
   retention: {log: 2w}
   heartbeat: 5s
   token_ttl: 1h
+  copies: hold
+  rollback: recover
+  salvage: false
 edge:
   hub: https://hub.example.com:1
   files: [a.db, b.db]
   heartbeat: 6s
   retry_max: 2m
   redo: 1GiB
+  redo_age: 10d
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -198,4 +202,19 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("Parse let through what Validate refuses: %v", err)
 		}
 	})
+}
+
+func TestWordsOfTheHubsPast(t *testing.T) {
+	for text, want := range map[string]string{
+		"hub: {rollback: maybe}": "hub.rollback", "hub: {salvage: yes}": "hub.salvage", "hub: {copies: some}": "hub.copies",
+		"hub: {rollback: wait, salvage: true, copies: allow}": "",
+	} {
+		_, err := Parse([]byte(text))
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	if c := (Config{}).WithDefaults(); c.Hub.Rollback != "wait" || c.Hub.Salvage != "true" {
+		t.Errorf("defaults %+v", c.Hub)
+	}
 }

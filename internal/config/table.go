@@ -23,20 +23,24 @@ func tableKeys() []tableKey {
 			func(d *decoder, t *rule.Table, path string, n *yaml.Node) { t.Policy = d.policy(path, n) }},
 		{"by_row", "`true` or `false`", "Conflicts concern whole rows instead of columns: for rows whose columns only make sense together.",
 			func(d *decoder, t *rule.Table, path string, n *yaml.Node) { t.ByRow = d.boolean(n, path) }},
-		{"columns", "column → `{policy, states}`", "Policies of single columns. `states` lists, for the policy `states`, the states that may follow each one; `\"\"` stands for NULL.",
+		{"columns", "column → `{policy, states, lease, floor, was}`", "Policies of single columns. `states` lists, for the policy `states`, the states that may follow each one; `\"\"` stands for NULL. `lease: {size, low, start}` gives each device ranges of numbers of its own (1000 at a time, asked for when a fifth is left, from 1); `floor` keeps a counter from going below it, whoever is offline: see the guide on numbers. `was` lists other names of the column: earlier ones, or one that some files have already.",
 			func(d *decoder, t *rule.Table, path string, n *yaml.Node) { d.columns(t, path, n) }},
 		{"on_delete", "`update-wins` or `delete-wins`", "What happens when one side deletes a row that the other changes. Default: `update-wins`, the row and what was deleted along with it come back.",
 			func(d *decoder, t *rule.Table, path string, n *yaml.Node) {
 				s, _ := d.scalar(n, path)
 				t.OnDelete = rule.DeletePolicy(s)
 			}},
-		{"keys", "`app-assigned`", "Says that integer keys are chosen by the app on each device. Two devices choosing the same key is then possible, and quarantines the later one.",
+		{"keys", "`app-assigned` or `leased`", "`app-assigned` says that integer keys are chosen by the app on each device. Two devices choosing the same key is then possible, and quarantines the later one. `leased`: each device has ranges of its own, and the app reads the next key from `tidemark_number`.",
 			func(d *decoder, t *rule.Table, path string, n *yaml.Node) {
 				s, _ := d.scalar(n, path)
 				t.Keys = rule.KeyKind(s)
 			}},
 		{"reference", "`true` or `false`", "Read-only at devices, and sent to every one whose rows may refer to it, whatever its scopes.",
 			func(d *decoder, t *rule.Table, path string, n *yaml.Node) { t.Reference = d.boolean(n, path) }},
+		{"was", "list of names", "Other names of the table: earlier ones, or one that some files have already. Work captured under them is taken as this table's.",
+			func(d *decoder, t *rule.Table, path string, n *yaml.Node) { t.Was = d.list(n, path) }},
+		{"dropped", "list of columns", "Columns that were given up. Values that devices still send for them are let go, each with a receipt, instead of quarantining the transaction.",
+			func(d *decoder, t *rule.Table, path string, n *yaml.Node) { t.Dropped = d.list(n, path) }},
 		{"checks", "list of `{name, expr, message}`", "CEL rules that each inserted or updated row must satisfy, over `row` and `old` (null on insert).",
 			func(d *decoder, t *rule.Table, path string, n *yaml.Node) { t.Checks = d.checks(path, n) }},
 	}
@@ -115,8 +119,14 @@ func (d *decoder) columns(t *rule.Table, path string, n *yaml.Node) {
 				case "states":
 					c.States = map[string][]string{}
 					d.mapping(v, keyAt, func(from, fromAt string, v *yaml.Node) { c.States[from] = d.list(v, fromAt) })
+				case "lease":
+					c.Lease = d.lease(keyAt, v)
+				case "floor":
+					c.Floor = d.whole(keyAt, v)
+				case "was":
+					c.Was = d.list(v, keyAt)
 				default:
-					d.unknown(v, at, keyAt, key, []string{"policy", "states"})
+					d.unknown(v, at, keyAt, key, []string{"policy", "states", "lease", "floor", "was"})
 				}
 			})
 		}

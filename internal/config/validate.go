@@ -36,6 +36,7 @@ func (c *Config) validate(f *Faults) {
 		seen[strings.ToLower(t.Name)] = t.Name
 		c.validateTable(f, path, t)
 	}
+	c.validateNames(f)
 }
 
 func (c *Config) validateKeys(f *Faults) {
@@ -89,7 +90,8 @@ func (c *Config) validateTable(f *Faults, path string, t *rule.Table) {
 		c.validateColumn(f, join(join(path, "columns"), name), t, t.Columns[name])
 	}
 	c.oneOf(f, join(path, "on_delete"), "delete policy", string(t.OnDelete), string(rule.UpdateWins), string(rule.DeleteWins))
-	c.oneOf(f, join(path, "keys"), "kind of keys", string(t.Keys), string(rule.KeysAppAssigned))
+	c.oneOf(f, join(path, "keys"), "kind of keys", string(t.Keys), string(rule.KeysAppAssigned), string(rule.KeysLeased))
+	c.validateLeases(f, path, t)
 	c.validateChecks(f, join(path, "checks"), t)
 }
 

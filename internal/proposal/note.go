@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/tidemark-sync/tidemark/change"
-	"github.com/tidemark-sync/tidemark/internal/config"
 	"github.com/tidemark-sync/tidemark/internal/rule"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
 )
@@ -38,7 +37,7 @@ func (r *reader) noteColumn(t *table, i int) {
 		t.note(c.Name, false, "it is generated, so it does not travel: each device computes it", "")
 		return
 	}
-	if config.AffinityOf(c.Type) == config.Numeric && (strings.HasPrefix(typ, "DECIMAL") || strings.HasPrefix(typ, "NUMERIC") || strings.Contains(typ, "MONEY")) {
+	if change.AffinityOf(c.Type) == change.AffinityNumeric && (strings.HasPrefix(typ, "DECIMAL") || strings.HasPrefix(typ, "NUMERIC") || strings.Contains(typ, "MONEY")) {
 		t.note(c.Name, true, "SQLite keeps "+c.Type+" as integer or double: 0.90 becomes 0.9, and digits beyond the 15th are lost before Tidemark sees them",
 			"keep exact decimals as TEXT, or whole cents as INTEGER")
 	}
@@ -46,8 +45,8 @@ func (r *reader) noteColumn(t *table, i int) {
 		t.note(c.Name, false, "compared without regard to case (NOCASE): 'a' and 'A' are one value to its UNIQUE index", "")
 	}
 	if amountName.MatchString(c.Name) && !t.InKey(i) && !t.rule.Reference {
-		switch config.AffinityOf(c.Type) {
-		case config.Integer, config.Real, config.Numeric:
+		switch change.AffinityOf(c.Type) {
+		case change.AffinityInteger, change.AffinityReal, change.AffinityNumeric:
 			t.note(c.Name, false, "it looks like an amount; two devices that each take some away would overwrite each other", "policy: counter adds both changes")
 		}
 	}
@@ -108,7 +107,7 @@ func (r *reader) noteFile() error {
 	}
 	if len(integer) > 0 {
 		note(true, "integer keys: two devices offline can choose the same key for different rows; with keys: app-assigned the later one is quarantined. This concerns "+strings.Join(integer, ", "),
-			"use UUIDs as keys, or a range of numbers for each device; or reference: true where devices only read")
+			"use UUIDs as keys, or keys: leased, which gives each device numbers of its own; or reference: true where devices only read")
 	}
 	if len(r.tables) > 0 && !slices.ContainsFunc(r.p.Candidates, func(c Candidate) bool { return c.Chosen }) {
 		fix := "that is right when all sites share all data; otherwise add a column such as branch_id to the tables whose rows belong to one site"

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/tidemark-sync/tidemark/change"
-	"github.com/tidemark-sync/tidemark/internal/config"
 	"github.com/tidemark-sync/tidemark/internal/rule"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
 )
@@ -105,7 +104,7 @@ func noKeyFix(t *table) string {
 func nullKeyFix(t *table) string {
 	k := t.Columns[t.Key[0]].Name
 	fix := "give those rows a key"
-	if config.AffinityOf(t.Columns[t.Key[0]].Type) == config.Text {
+	if t.Affinity(t.Key[0]) == change.AffinityText {
 		fix = fmt.Sprintf("UPDATE %s SET %s = lower(hex(randomblob(16))) WHERE %s IS NULL;", sqlite.Quote(t.Name), sqlite.Quote(k), sqlite.Quote(k))
 	}
 	return fix + " and declare the key NOT NULL"
