@@ -130,7 +130,6 @@ type keeper struct {
 
 	engine  *edge.Engine // nil while the file is not open; only run's goroutine
 	opened  os.FileInfo  // what was opened, to notice another file in its place
-	gap     []string     // tables that may hold writes nobody captured
 	missing []string     // synced tables that the file lacks
 
 	mu  sync.Mutex
@@ -295,10 +294,11 @@ func (k *keeper) turn(ctx context.Context, b *backoff) error {
 	p.welcomed = func() {
 		b.reset()
 		k.tell(StateOnline, nil, "", 0)
+		if err := follow(k.File, k.id, k.engine); err != nil { // tried again with the next session
+			k.log().Warn("write whom the file belongs to", "file", k.File, "error", err.Error())
+		}
 	}
 	p.check = k.look
-	g := &gapCheck{k: k, p: p}
-	p.after = g.step
 	return p.dial(ctx, o)
 }
 
@@ -319,40 +319,7 @@ func (k *keeper) look() error {
 	if len(d.Missing) > 0 && !slices.Equal(d.Missing, k.missing) {
 		k.log().Warn("synced tables are missing", "file", k.File, "tables", strings.Join(d.Missing, ","))
 	}
-	k.gap, k.missing = d.Gap, d.Missing
-	return nil
-}
-
-// A gapCheck compares tables that were written while capture was missing with
-// the hub, once in a session. What differs may be somebody's work, so it is
-// told, not repaired.
-type gapCheck struct {
-	k           *keeper
-	p           *peer
-	asked, told bool
-}
-
-func (g *gapCheck) step(ctx context.Context, emit emitFunc) error {
-	if len(g.k.gap) == 0 || g.told {
-		return nil
-	}
-	if !g.asked {
-		done, err := g.p.s.Synced()
-		if err != nil || !done {
-			return err
-		}
-		g.asked = true
-		return g.p.s.Verify(ctx, emit, g.k.gap, false)
-	}
-	r := g.p.s.VerifyReport()
-	if r == nil {
-		return nil
-	}
-	g.told = true
-	if v := newVerified(g.k.File, r); !v.InSync {
-		g.k.tell(StateOnline, fmt.Errorf("%d rows changed while capture was missing in %s", v.Differs, strings.Join(g.k.gap, ", ")),
-			"stop the agent, then tidemark verify "+g.k.File+" names them, and --repair takes the hub's and keeps copies", 0)
-	}
+	k.missing = d.Missing
 	return nil
 }
 

@@ -34,7 +34,10 @@ type Edge struct {
 	// RetryMost bounds the pause between two tries to reach the hub; 0 means
 	// DefaultRetryMost.
 	RetryMost time.Duration
-	RedoBytes int64 // of settled work kept in the file; 0 means edge.DefaultRedoBytes
+	// RedoBytes and RedoAge bound the confirmed work that stays in the file for a hub
+	// that is restored; 0 means edge.DefaultRedoBytes and edge.DefaultRedoAge.
+	RedoBytes int64
+	RedoAge   time.Duration
 }
 
 // DefaultRetryMost bounds the pause between two tries to reach the hub.
@@ -52,7 +55,7 @@ func (e Edge) open() (*edge.Engine, error) {
 	if _, err := os.Stat(e.File); err != nil {
 		return nil, fmt.Errorf("open %s: %w", e.File, err)
 	}
-	return edge.Open(edge.Config{Path: e.File, Clock: e.Clock, Rand: e.Rand, Logger: e.Logger, NoSync: e.NoSync, RedoBytes: e.RedoBytes})
+	return edge.Open(edge.Config{Path: e.File, Clock: e.Clock, Rand: e.Rand, Logger: e.Logger, NoSync: e.NoSync, RedoBytes: e.RedoBytes, RedoAge: e.RedoAge})
 }
 
 // options are how to reach the hub of an enrolled file.
@@ -115,6 +118,8 @@ func judge(err error) trouble {
 		return trouble{state: StateRefused, hint: "the server at the hub's address is not the hub this file joined: somebody is in between, or the hub was set up anew", after: 30 * time.Second}
 	case errors.As(err, &f) && f.Fatal:
 		return trouble{state: StateRefused, hint: f.Hint, after: max(f.RetryAfter, 30*time.Second)}
+	case passing(err):
+		return trouble{state: StateConnecting, hint: "the next session begins at once"}
 	case errors.As(err, &f) && f.RetryAfter > 0:
 		return trouble{state: StateOffline, hint: f.Hint, after: f.RetryAfter}
 	case errors.As(err, &f):

@@ -24,6 +24,9 @@ type JoinConfig struct {
 	// that the hub prepared, when it can. Any other file is filled by its first sync.
 	Fill     bool
 	Progress func(done, total int64) // bytes of the snapshot; may be nil
+	// Anew enrols a file that is enrolled already, as another device: it is a copy.
+	// What it has not handed in goes along, and is taken once.
+	Anew bool
 }
 
 // Joined is what became of a file that joined.
@@ -55,9 +58,7 @@ func Join(ctx context.Context, cfg JoinConfig) (*Joined, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrToken, err)
 	}
-	if id, err := ReadIdentity(cfg.File); err == nil {
-		return nil, fmt.Errorf("%s as %s at %s: %w", cfg.File, id.Name, id.URL, ErrJoined)
-	} else if !errors.Is(err, ErrNotJoined) {
+	if err := cfg.newcomer(token); err != nil {
 		return nil, err
 	}
 	if err := cfg.place(); err != nil {
@@ -78,7 +79,7 @@ func Join(ctx context.Context, cfg JoinConfig) (*Joined, error) {
 		cfg.forget(made, err)
 		return nil, err
 	}
-	id, err := cfg.enrol(ctx, token)
+	id, err := cfg.enlist(ctx, token)
 	if err != nil {
 		cfg.forget(made, err)
 		return nil, err
@@ -127,8 +128,8 @@ func (cfg JoinConfig) prepare(ctx context.Context, id *Identity, fresh bool) (ma
 }
 
 // enrol takes the token to the hub, for the key that is kept beside the file.
-func (cfg JoinConfig) enrol(ctx context.Context, token transport.Token) (*Identity, error) {
-	key, err := transport.LoadOrCreateKey(keyPath(cfg.File), cfg.Rand)
+func (cfg JoinConfig) enrol(ctx context.Context, token transport.Token, path string) (*Identity, error) {
+	key, err := transport.LoadOrCreateKey(path, cfg.Rand)
 	if err != nil {
 		return nil, err
 	}

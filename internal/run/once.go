@@ -112,18 +112,25 @@ func (e Edge) talk(ctx context.Context, id *Identity, wait time.Duration, cfg ed
 	cfg.Agent, cfg.Interval = e.Agent, e.Heartbeat
 	until := e.Clock.Now().Add(wait)
 	b := &backoff{rand: e.Rand, first: backoffFirst, most: 10 * time.Second}
-	for {
+	for again := 0; ; {
 		p := newPeer(eng, id.Device, cfg)
 		p.parting = last
 		prepare(p)
 		err := p.dial(ctx, o)
 		switch {
 		case errors.Is(err, errDone):
+			if err := follow(e.File, id, eng); err != nil {
+				return err
+			}
 			return finish(eng, id)
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err == nil:
 			err = fmt.Errorf("%w: the hub ended the session", transport.ErrUnreachable)
+		}
+		if again++; passing(err) && again <= passes {
+			pause(ctx, backoffFirst, nil)
+			continue
 		}
 		d := b.next(judge(err).after)
 		if !worthWaiting(err) || e.Clock.Now().Add(d).After(until) {

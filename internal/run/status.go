@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/disk"
+	"github.com/tidemark-sync/tidemark/internal/edge"
 )
 
 // EdgeStatus is how one file stands. Its JSON is part of the interface.
@@ -25,11 +26,17 @@ type EdgeStatus struct {
 	Unsettled    int64              `json:"unsettled"` // at the hub, outcome not yet here
 	Quarantined  int64              `json:"quarantined"`
 	Rescues      int64              `json:"rescue_copies"`
+	Salvage      int64              `json:"salvage_rows"` // of the hub's, which it lost: not offered to it yet
 	LastProgress time.Time          `json:"last_progress,omitzero"`
 	LastContact  time.Time          `json:"last_contact,omitzero"`
 	ClockOffset  float64            `json:"clock_offset_seconds"` // hub clock − this clock
 	Cursor       string             `json:"cursor"`
 	Agent        AgentStatus        `json:"agent"`
+	Events       []Event            `json:"events"` // of the file's history, newest first
+	// Numbers and Shares are what the file holds where the rules lease numbers, and
+	// keep counters above a floor.
+	Numbers []edge.NumberStatus `json:"numbers,omitempty"`
+	Shares  []edge.ShareStatus  `json:"shares,omitempty"`
 }
 
 // AgentStatus is what the agent of a file says of itself.
@@ -60,10 +67,16 @@ func FileStatus(_ context.Context, e Edge) (_ *EdgeStatus, err error) {
 		return nil, err
 	}
 	out := &EdgeStatus{
-		File: e.File, URL: id.URL, Name: id.Name, Device: id.Device, Incarnation: s.Incarnation, Complete: s.Complete,
+		File: e.File, URL: id.URL, Name: id.Name, Device: owner(id, s.Device), Incarnation: s.Incarnation, Complete: s.Complete,
 		Rows: s.Rows, OutboxDepth: s.Waiting, OldestUnsafe: s.OldestUnsafe.Seconds(), Unsettled: s.Unsettled,
-		Quarantined: s.Quarantined, Rescues: s.Rescues, LastProgress: s.LastProgress, LastContact: s.LastContact,
+		Quarantined: s.Quarantined, Rescues: s.Rescues, Salvage: s.Salvage, LastProgress: s.LastProgress, LastContact: s.LastContact,
 		ClockOffset: s.ClockOffset.Seconds(), Cursor: s.Cursor.String(),
+	}
+	if out.Events, err = Events(eng); err != nil {
+		return nil, err
+	}
+	if out.Numbers, out.Shares, err = eng.Leases(); err != nil {
+		return nil, err
 	}
 	out.Agent, err = agentStatus(e.File)
 	return out, err

@@ -33,6 +33,9 @@ type VerifiedTable struct {
 	Missing  []string `json:"missing,omitempty"`
 	Extra    []string `json:"extra,omitempty"`
 	Repaired bool     `json:"repaired,omitempty"`
+	// Captured counts rows that were written here while capture was missing. They are
+	// the application's work, and go to the hub with the next sync.
+	Captured int `json:"captured,omitempty"`
 }
 
 // Verify syncs a file, compares it with the hub at one place in history, and
@@ -68,11 +71,11 @@ func Verify(ctx context.Context, cfg VerifyConfig) (*Verified, error) {
 func newVerified(file string, r *edge.VerifyReport) *Verified {
 	out := &Verified{File: file, Cursor: r.At, At: r.At.String(), InSync: true}
 	for _, t := range r.Tables {
-		v := VerifiedTable{Table: t.Table, Rows: t.Rows, Repaired: t.Repaired,
+		v := VerifiedTable{Table: t.Table, Rows: t.Rows, Repaired: t.Repaired, Captured: t.Captured,
 			Differ: keyTexts(t.Differ), Missing: keyTexts(t.Missing), Extra: keyTexts(t.Extra)}
 		n := len(t.Differ) + len(t.Missing) + len(t.Extra)
 		out.Differs += n
-		if t.Buckets > 0 && !t.Repaired {
+		if t.Open() {
 			out.InSync = false
 		}
 		out.Tables = append(out.Tables, v)

@@ -7,6 +7,9 @@
 //	hub.db         the synced tables, and Tidemark's own beside them
 //	tidemark.yaml  the configuration in force
 //	tls/           the hub's certificate and key
+//	parcel.key     opens sealed outboxes
+//	seal.key       the hub's mark on the cursors it gives out
+//	lineage.json   how far hub.db went when the hub last served it
 //	endpoint.json  where it listens, and the pin of its certificate
 //	lock           held while a hub serves
 //

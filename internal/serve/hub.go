@@ -30,12 +30,15 @@ type HubConfig struct {
 	Import     string // a SQLite file whose tables and rows a new hub starts with
 	Schema     string // a SQLite file, or an SQL script, whose tables alone it starts with
 	Listen     string // "" means the configuration's
-	URL        string // how devices reach the hub; "" means the configuration's, else the address
-	Clock      clock.Clock
-	Rand       io.Reader
-	Logger     *slog.Logger
-	Progress   func(done, total int64) // of an import; may be nil
-	NoSync     bool                    // tests only: no fsync
+	// Revive begins a new life of a hub whose database was put back from a copy:
+	// change.Restored or change.Undone; "" does not.
+	Revive   change.BranchMode
+	URL      string // how devices reach the hub; "" means the configuration's, else the address
+	Clock    clock.Clock
+	Rand     io.Reader
+	Logger   *slog.Logger
+	Progress func(done, total int64) // of an import; may be nil
+	NoSync   bool                    // tests only: no fsync
 }
 
 // How often a serving hub looks after itself.
@@ -44,6 +47,7 @@ const (
 	refreshEvery = 30 * time.Second       // tables changed by other programs
 	flushEvery   = 10 * time.Second       // what is known of devices, for other processes
 	retainEvery  = 10 * time.Minute       // the log's floor
+	siftEvery    = time.Minute            // lost rows that somebody handed in again
 )
 
 // A Hub serves one data directory.
@@ -61,6 +65,8 @@ type Hub struct {
 	at       Endpoint
 	bell     *bell
 	failed   chan error // the first service that ended by itself
+	revived  *change.Branch
+	noted    change.Cursor // what lineage.json says; used by one goroutine at a time
 }
 
 // NewHub checks the configuration.
@@ -86,6 +92,9 @@ func (h *Hub) Dir() HubDir { return h.cfg.Dir }
 
 // Endpoint is where the hub can be reached; zero before Start.
 func (h *Hub) Endpoint() Endpoint { return h.at }
+
+// Revived is the life that Start began, when HubConfig.Revive asked for one.
+func (h *Hub) Revived() *change.Branch { return h.revived }
 
 // Core is the hub itself; nil before Start.
 func (h *Hub) Core() *hub.Hub { return h.office.Core }
@@ -115,6 +124,9 @@ func (h *Hub) Start(ctx context.Context) (err error) {
 	}
 	h.office, err = openOffice(ctx, OfficeConfig{Dir: h.cfg.Dir, Clock: h.cfg.Clock, Rand: h.cfg.Rand, Logger: h.log, NoSync: h.cfg.NoSync}, conf)
 	if err != nil {
+		return err
+	}
+	if err := h.settlePast(ctx); err != nil {
 		return err
 	}
 	if err := h.listen(conf); err != nil {
@@ -205,6 +217,9 @@ func (h *Hub) config() (conf *config.Config, raw []byte, err error) {
 
 // create makes the database of a new hub.
 func (h *Hub) create(ctx context.Context) error {
+	if err := h.cfg.Dir.forgetNote(); err != nil {
+		return err
+	}
 	if h.cfg.Import == "" {
 		return createTables(h.cfg.Dir.DB(), h.cfg.Schema)
 	}
@@ -327,6 +342,8 @@ func (h *Hub) chores(conf *config.Config) []chore {
 	return []chore{
 		{"look at the tables", refreshEvery, func(ctx context.Context) error { return h.office.Core.Reload(ctx, &conf.Tables) }},
 		{"note devices", flushEvery, func(ctx context.Context) error { return h.office.Core.Flush(ctx) }},
+		{"note the database's state", flushEvery, h.takeNote},
+		{"sift what was salvaged", siftEvery, func(ctx context.Context) error { return h.office.Core.Sift(ctx) }},
 		{"prune history", retainEvery, func(ctx context.Context) error {
 			_, err := h.office.Core.Retain(ctx, conf.Hub.Retention.Log)
 			return err
@@ -362,6 +379,9 @@ func (r reception) Authenticate(ctx context.Context, fingerprint change.Hash) (c
 }
 
 func (r reception) Join(ctx context.Context, secret string, spki []byte) (change.DeviceID, error) {
+	if err := r.h.office.Core.Standstill(); err != nil {
+		return change.DeviceID{}, err
+	}
 	id, _, err := r.h.office.Core.Join(ctx, secret, spki)
 	return id, err
 }
@@ -411,7 +431,7 @@ func (h *Hub) Stop() error {
 	var err error
 	if h.office != nil {
 		ctx, end := context.WithTimeout(context.Background(), 5*time.Second)
-		err = h.office.Core.Flush(ctx)
+		err = errors.Join(h.office.Core.Flush(ctx), h.takeNote(ctx))
 		end()
 	}
 	return errors.Join(err, h.release())

@@ -34,6 +34,9 @@ func (d HubDir) tls() string      { return filepath.Join(string(d), "tls") }
 func (d HubDir) lock() string     { return filepath.Join(string(d), "lock") }
 func (d HubDir) endpoint() string { return filepath.Join(string(d), "endpoint.json") }
 
+// parcelKey opens the sealed outboxes of the hub's devices.
+func (d HubDir) parcelKey() string { return filepath.Join(string(d), "parcel.key") }
+
 // ErrNoHub says that a directory holds no hub.
 var ErrNoHub = errors.New("no hub here")
 

@@ -11,6 +11,7 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/clock"
 	"github.com/tidemark-sync/tidemark/internal/config"
 	"github.com/tidemark-sync/tidemark/internal/hub"
+	"github.com/tidemark-sync/tidemark/internal/parcel"
 	sqlitestore "github.com/tidemark-sync/tidemark/internal/store/sqlite"
 	"github.com/tidemark-sync/tidemark/internal/wire/transport"
 )
@@ -61,8 +62,17 @@ func openOffice(ctx context.Context, cfg OfficeConfig, conf *config.Config) (_ *
 			err = errors.Join(err, store.Close())
 		}
 	}()
+	seal, err := parcel.LoadOrCreateKey(cfg.Dir.parcelKey())
+	if err != nil {
+		return nil, err
+	}
+	key, err := loadSealKey(cfg.Dir.sealKey(), cfg.Rand)
+	if err != nil {
+		return nil, err
+	}
 	core, err := hub.New(ctx, hub.Config{
-		Store: store, Rules: rules, DDL: store.DDL, Clock: cfg.Clock, Rand: cfg.Rand, Logger: cfg.Logger,
+		Store: store, Rules: rules, DDL: store.DDL, Clock: cfg.Clock, Rand: cfg.Rand, Logger: cfg.Logger, Parcel: seal,
+		Copies: hub.CopyPolicy(conf.Hub.Copies), SealKey: key, Recover: conf.Hub.Rollback == "recover", NoSalvage: conf.Hub.Salvage == "false",
 		Name: conf.Hub.Name, Limits: hub.Limits{
 			Frame: int(conf.Hub.Limits.Frame), Tx: int(conf.Hub.Limits.Transaction),
 			Row: int(conf.Hub.Limits.Row), Ops: conf.Hub.Limits.Rows,
