@@ -28,7 +28,7 @@ type Status struct {
 	LastContact  time.Time     // when the hub was last heard
 	ClockOffset  time.Duration // hub's clock − this machine's clock, as last measured
 
-	Device change.DeviceID // of this file, for life
+	Device change.DeviceID // whom this file belongs to; the hub gives a copy of it another one
 	Name   string          // the device's, as given at the hub
 	Hub    string          // https://HOST:PORT
 
@@ -88,7 +88,7 @@ func (db *DB) Status(ctx context.Context) (Status, error) {
 	return Status{
 		OldestUnsafe: s.OldestUnsafe, Unsafe: s.Waiting, Unsettled: s.Unsettled, Quarantined: s.Quarantined, Rescues: s.Rescues,
 		Complete: s.Complete, LastProgress: s.LastProgress, LastContact: s.LastContact, ClockOffset: s.ClockOffset,
-		Device: id.Device, Name: id.Name, Hub: id.URL,
+		Device: s.Device, Name: id.Name, Hub: id.URL,
 		Agent: AgentStatus{Running: a.Running, State: State(a.State), Since: a.Since, Error: a.Error, Hint: a.Hint, Next: a.Next},
 	}, nil
 }

@@ -50,6 +50,11 @@ type Config struct {
 	// Retry bounds the pause between two tries of the agent to reach the hub.
 	// 0 means a minute.
 	Retry time.Duration
+	// RedoBytes and RedoAge bound the confirmed work that stays in the file: a hub that
+	// was restored from a backup gets it again. Work that is not confirmed and settled
+	// is kept whatever they say. 0 means 64 MiB and 30 days.
+	RedoBytes int64
+	RedoAge   time.Duration
 	// Progress is told of the rows of a first sync, or of one after a long absence,
 	// during Sync: total is an estimate, 0 when unknown. It must not block.
 	Progress func(done, total int64)
@@ -86,7 +91,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if cfg.Readers <= 0 {
 		cfg.Readers = DefaultReaders
 	}
-	e := run.Edge{File: cfg.Path, Agent: cfg.Agent, Clock: clock.System{}, Rand: rand.Reader, Logger: cfg.Logger, URL: cfg.URL, RetryMost: cfg.Retry}
+	e := run.Edge{File: cfg.Path, Agent: cfg.Agent, Clock: clock.System{}, Rand: rand.Reader, Logger: cfg.Logger, URL: cfg.URL, RetryMost: cfg.Retry, RedoBytes: cfg.RedoBytes, RedoAge: cfg.RedoAge}
 	_, err := run.ReadIdentity(cfg.Path)
 	if errors.Is(err, ErrNotJoined) && cfg.Token != "" {
 		_, err = run.Join(ctx, run.JoinConfig{Edge: e, Token: cfg.Token})

@@ -32,7 +32,7 @@ These verbs work on the hub's data directory, whether the hub is serving or not.
 	}
 	o := &officeFlags{}
 	o.bind(c)
-	c.AddCommand(deviceAdd(d, o), deviceList(d, o), deviceRevoke(d, o), deviceGrant(d, o))
+	c.AddCommand(deviceAdd(d, o), deviceList(d, o), deviceShow(d, o), deviceAllow(d, o), deviceRevoke(d, o), deviceGrant(d, o))
 	return c
 }
 
@@ -230,6 +230,9 @@ func deviceList(d *door, o *officeFlags) *cobra.Command {
 				for i := range list {
 					out[i] = newDeviceRow(d, &list[i])
 				}
+				if err := noteMarks(ctx, off.Core, list, out); err != nil {
+					return err
+				}
 				byName(out)
 				return d.show(map[string]any{"devices": out}, func(w io.Writer) { deviceTable(d, w, out) })
 			})
@@ -252,7 +255,10 @@ type deviceRow struct {
 	Quarantined  uint64    `json:"quarantined"`
 	ClockOffset  float64   `json:"clock_offset_seconds"`
 	Agent        string    `json:"agent,omitempty"`
-	grants       string
+	CopyOf       string    `json:"copy_of,omitempty"` // the device whose file was copied
+	Restored     time.Time `json:"restored,omitzero"` // when its file last went on from an older state
+	Held         int       `json:"held,omitempty"`    // files that wait for tidemark device allow
+	grants, note string
 }
 
 func newDeviceRow(d *door, v *hub.Device) deviceRow {
@@ -285,14 +291,22 @@ func deviceTable(d *door, w io.Writer, list []deviceRow) {
 		return
 	}
 	rows := make([][]string, len(list))
+	noted := slices.ContainsFunc(list, func(r deviceRow) bool { return r.note != "" })
 	for i, r := range list {
 		unsafe := "-"
 		if r.OutboxDepth > 0 {
 			unsafe = fmt.Sprintf("%d, oldest %s", r.OutboxDepth, span(seconds(r.OldestUnsafe)))
 		}
 		rows[i] = []string{r.Name, r.ID, r.State, r.grants, d.ago(r.Seen), d.ago(r.Progress), unsafe}
+		if noted {
+			rows[i] = append(rows[i], r.note)
+		}
 	}
-	grid(w, []string{"NAME", "ID", "STATE", "RIGHTS", "SEEN", "PROGRESS", "UNSAFE WORK"}, rows)
+	head := []string{"NAME", "ID", "STATE", "RIGHTS", "SEEN", "PROGRESS", "UNSAFE WORK"}
+	if noted {
+		head = append(head, "NOTE")
+	}
+	grid(w, head, rows)
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
@@ -324,11 +338,15 @@ func findDevice(ctx context.Context, core *hub.Hub, text string) (*hub.Device, e
 
 func deviceRevoke(d *door, o *officeFlags) *cobra.Command {
 	var reason string
+	var held bool
 	c := &cobra.Command{
 		Use:   "revoke NAME|ID",
 		Short: "Shut a device out, from its next message on",
 		Long: `Revoking shuts a device out. Its unsent work stays in its file and its parked work
-stays here: nothing is lost. To let it in again, add a device and join again.`,
+stays here: nothing is lost. To let it in again, add a device and join again.
+
+A device that a copied file became has the key of the first one, and is revoked apart
+from it. With --held only files that wait for tidemark device allow are shut out.`,
 		Example: "  tidemark device revoke till-7 --reason stolen",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
@@ -336,6 +354,9 @@ stays here: nothing is lost. To let it in again, add a device and join again.`,
 				v, err := findDevice(ctx, off.Core, list[0])
 				if err != nil {
 					return err
+				}
+				if held {
+					return d.refuseHeld(ctx, off.Core, v, reason)
 				}
 				if err := off.Core.Revoke(ctx, v.ID, reason); err != nil {
 					return err
@@ -347,6 +368,7 @@ stays here: nothing is lost. To let it in again, add a device and join again.`,
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why; the device's operator sees it")
+	c.Flags().BoolVar(&held, "held", false, "shut out only its files that are held; the device goes on")
 	return c
 }
 

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,6 +23,8 @@ func (d *door) edge(file string) run.Edge {
 func edgeVerb(d *door) *cobra.Command {
 	cfg := run.AgentConfig{}
 	var file string
+	var redo config.Size
+	var age time.Duration
 	c := &cobra.Command{
 		Use:   "edge [FILE...]",
 		Short: "Keep files in sync: the agent beside the application",
@@ -36,7 +40,7 @@ while, the disk is full, the clock jumps, or the hub is away for weeks.`,
   tidemark edge --config tidemark.yaml`,
 		RunE: func(cmd *cobra.Command, list []string) error {
 			cfg.Edge, cfg.Files = d.edge(""), list
-			cfg.Logger = d.logger()
+			cfg.Logger, cfg.RedoBytes, cfg.RedoAge = d.logger(), int64(redo), age
 			if err := configureEdge(&cfg, file); err != nil {
 				return err
 			}
@@ -59,6 +63,8 @@ while, the disk is full, the clock jumps, or the hub is away for weeks.`,
 	}
 	c.Flags().StringVar(&file, "config", "", "a configuration whose edge section names the files and settings")
 	_ = c.MarkFlagFilename("config", "yaml", "yml")
+	c.Flags().Var((*sizeFlag)(&redo), "redo-bytes", "confirmed work kept in each file for a hub that is restored, as 64MiB (default edge.redo, or 64MiB)")
+	c.Flags().Var((*ageFlag)(&age), "redo-age", "how long it is kept, as 30d (default edge.redo_age, or 30d)")
 	c.Flags().DurationVar(&cfg.Poll, "poll", run.DefaultPoll, "how often to ask a file for changes where the file system does not tell")
 	return c
 }
@@ -72,7 +78,8 @@ func configureEdge(cfg *run.AgentConfig, file string) error {
 			return err
 		}
 		e := c.WithDefaults().Edge
-		cfg.URL, cfg.Heartbeat, cfg.RetryMost, cfg.RedoBytes = e.Hub, e.Heartbeat, e.RetryMax, int64(e.Redo)
+		cfg.URL, cfg.Heartbeat, cfg.RetryMost = e.Hub, e.Heartbeat, e.RetryMax
+		cfg.RedoBytes, cfg.RedoAge = cmp.Or(cfg.RedoBytes, int64(e.Redo)), cmp.Or(cfg.RedoAge, e.RedoAge)
 		if len(cfg.Files) == 0 {
 			cfg.Files = e.Files
 		}

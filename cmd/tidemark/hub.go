@@ -12,6 +12,7 @@ import (
 
 func hubVerb(d *door) *cobra.Command {
 	cfg := serve.HubConfig{}
+	var word reviveFlags
 	c := &cobra.Command{
 		Use:   "hub",
 		Short: "Serve a hub: create it when it is new, then sync with every device",
@@ -22,12 +23,20 @@ no rows; devices bring them. The configuration in force is kept in the directory
 --config replaces it.
 
 Other programs may read and write hub.db in the directory with plain SQL: that syncs.
+A hub whose hub.db was put back from a backup notices, serves nothing and says so, until
+it is started with --restored: devices hand in again what they had handed in since the
+backup, and it is applied. With --undo it waits for review instead (tidemark queue): for
+a restore that was meant to undo something.
+
 Interrupting (Ctrl-C) ends sessions between two messages; devices go on when it is back.`,
 		Example: `  tidemark hub --config tidemark.yaml --import shop.db
   tidemark hub --listen 0.0.0.0:7443 --url https://hub.example.org:7443
   tidemark hub --data /var/lib/tidemark --json`,
 		Args: args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if cfg.Revive, err = word.mode(); err != nil {
+				return err
+			}
 			m := d.meter("import", "bytes")
 			cfg.Clock, cfg.Rand, cfg.Logger = d.clock, d.rand, d.logger()
 			cfg.Progress = m.set
@@ -52,6 +61,7 @@ Interrupting (Ctrl-C) ends sessions between two messages; devices go on when it 
 	c.Flags().StringVar(&cfg.Schema, "schema", "", "a SQLite file, or an SQL script, whose tables alone a new hub starts with")
 	c.Flags().StringVar(&cfg.Listen, "listen", "", "address to listen on (default: hub.listen of the configuration)")
 	c.Flags().StringVar(&cfg.URL, "url", "", "how devices reach this hub, for join tokens (default: hub.url, else the address)")
+	word.bind(c)
 	_ = c.MarkFlagDirname("data")
 	_ = c.MarkFlagFilename("config", "yaml", "yml")
 	return c
@@ -59,6 +69,7 @@ Interrupting (Ctrl-C) ends sessions between two messages; devices go on when it 
 
 func serveHub(ctx context.Context, d *door, h *serve.Hub) error {
 	at := h.Endpoint()
+	tellPast(d, h)
 	d.event(map[string]any{"event": "listening", "url": at.URL, "pin": at.Pin, "data": string(h.Dir())},
 		"serving %s at %s\nadd a device: tidemark device add NAME --scope KIND/VALUE --data %s", string(h.Dir()), at.URL, word(string(h.Dir())))
 	err := h.Wait(ctx)

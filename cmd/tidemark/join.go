@@ -12,7 +12,7 @@ import (
 )
 
 func joinVerb(d *door) *cobra.Command {
-	var sync bool
+	var sync, anew bool
 	c := &cobra.Command{
 		Use:   "join TOKEN FILE",
 		Short: "Enrol a SQLite file with a hub, and fill it",
@@ -21,6 +21,10 @@ file for capture, and fills it. A file that does not exist is made from a snapsh
 hub prepared, if it can, and stands at its path only when it is complete. Rows that an
 existing file already holds are kept: those the hub lacks are handed in, those that
 differ become the hub's, with the local image kept in the rescue table.
+
+A copy of an enrolled file joins as a device of its own, with a token of its own: what it
+has not handed in yet goes along. When the directory FILE-tidemark/ was copied with it, say
+--anew.
 
 The device's key and the hub's address are kept in FILE-tidemark/, for the owner only.
 With - as TOKEN it is read from standard input, which keeps it out of the process list.`,
@@ -38,7 +42,7 @@ With - as TOKEN it is read from standard input, which keeps it out of the proces
 				token = line
 			}
 			m := d.meter("receive "+list[1], "bytes")
-			j, err := run.Join(cmd.Context(), run.JoinConfig{Edge: d.edge(list[1]), Token: strings.TrimSpace(token), Fill: sync, Progress: m.set})
+			j, err := run.Join(cmd.Context(), run.JoinConfig{Edge: d.edge(list[1]), Token: strings.TrimSpace(token), Fill: sync, Progress: m.set, Anew: anew})
 			m.end()
 			if err != nil {
 				return err
@@ -55,6 +59,7 @@ With - as TOKEN it is read from standard input, which keeps it out of the proces
 		},
 	}
 	c.Flags().BoolVar(&sync, "sync", true, "fill the file at once; otherwise the agent does")
+	c.Flags().BoolVar(&anew, "anew", false, "the file is a copy of one that is enrolled: make it a device of its own")
 	return c
 }
 

@@ -45,9 +45,9 @@ exactly once, offline for as long as it takes. Applications keep using plain SQL
 		}
 	}
 	add("begin", demoVerb(d), initVerb(d), configVerb(d))
-	add("hub", hubVerb(d), deviceVerb(d), conflictsVerb(d))
-	add("edge", joinVerb(d), edgeVerb(d), syncVerb(d), verifyVerb(d), detachVerb(d))
-	add("both", statusVerb(d), queueVerb(d), doctorVerb(d))
+	add("hub", hubVerb(d), deviceVerb(d), conflictsVerb(d), leaseVerb(d), schemaVerb(d))
+	add("edge", joinVerb(d), edgeVerb(d), syncVerb(d), verifyVerb(d), migrateVerb(d), detachVerb(d))
+	add("both", statusVerb(d), queueVerb(d), outboxVerb(d), doctorVerb(d))
 	root.AddCommand(versionVerb(d), &cobra.Command{
 		Use: "exit-codes", Short: "What the exit codes mean", Long: exitHelp,
 	})

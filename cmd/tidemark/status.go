@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/run"
 	"github.com/tidemark-sync/tidemark/internal/serve"
 )
@@ -80,11 +81,24 @@ func fileFacts(d *door, w io.Writer, s *run.EdgeStatus) {
 	list = append(list, [2]string{"  data", data},
 		[2]string{"  last progress", d.ago(s.LastProgress)}, [2]string{"  last contact", d.ago(s.LastContact)},
 		[2]string{"  clock offset", span(seconds(s.ClockOffset))}, [2]string{"  hub", s.URL})
+	list = append(list, leaseFacts(s)...)
 	if s.Rescues > 0 {
 		list = append(list, [2]string{"  rescue copies", fmt.Sprintf("%s: tidemark queue export %s", count(s.Rescues), word(s.File))})
 	}
+	if s.Salvage > 0 {
+		list = append(list, [2]string{"  salvage", plural(s.Salvage, "row") + " that the hub lost and this file still has: they go to the hub for review"})
+	}
 	facts(w, list)
+	for i, v := range s.Events {
+		if i == eventsShown {
+			break
+		}
+		fmt.Fprintf(w, "  %s  %s\n", v.At.Local().Format(time.DateTime), v.Detail)
+	}
 }
+
+// eventsShown is how many events of a file's history the text shows; --json has all.
+const eventsShown = 5
 
 func agentText(d *door, s *run.EdgeStatus) string {
 	a := s.Agent
@@ -104,23 +118,26 @@ func (d *door) hubStatus(ctx context.Context, off *serve.Office) error {
 		return err
 	}
 	out := struct {
-		Name             string      `json:"name"`
-		State            string      `json:"state"` // listening or stopped
-		URL              string      `json:"url,omitempty"`
-		Data             string      `json:"data"`
-		Epoch            string      `json:"epoch"`
-		Cursor           string      `json:"cursor"`
-		Tables           int         `json:"tables"`
-		Quarantined      int         `json:"quarantined"`
-		OldestQuarantine float64     `json:"oldest_quarantined_seconds"`
-		Receipts         int         `json:"receipts"`
-		OldestUnsafe     float64     `json:"oldest_unsafe_seconds"`
-		UnsafeDevice     string      `json:"oldest_unsafe_device,omitempty"`
-		Devices          []deviceRow `json:"devices"`
+		Name             string  `json:"name"`
+		State            string  `json:"state"` // listening or stopped
+		URL              string  `json:"url,omitempty"`
+		Data             string  `json:"data"`
+		Epoch            string  `json:"epoch"`
+		Cursor           string  `json:"cursor"`
+		Tables           int     `json:"tables"`
+		Quarantined      int     `json:"quarantined"`
+		OldestQuarantine float64 `json:"oldest_quarantined_seconds"`
+		Receipts         int     `json:"receipts"`
+		OldestUnsafe     float64 `json:"oldest_unsafe_seconds"`
+		UnsafeDevice     string  `json:"oldest_unsafe_device,omitempty"`
+		pastStatus
+		Histories hub.Histories `json:"histories"`
+		Lost      []lostRow     `json:"lost,omitempty"` // tables that tidemark.yaml names and the hub cannot serve
+		Devices   []deviceRow   `json:"devices"`
 	}{
 		Name: h.Name, State: "stopped", Data: string(off.Dir), Epoch: h.Epoch.String(), Cursor: h.Cursor.String(),
 		Tables: h.Tables, Quarantined: h.Quarantine, OldestQuarantine: h.Oldest.Seconds(), Receipts: h.Receipts,
-		OldestUnsafe: h.OldestUnsafe.Seconds(), Devices: []deviceRow{},
+		OldestUnsafe: h.OldestUnsafe.Seconds(), pastStatus: pastOf(h), Histories: h.Histories, Lost: lostRows(off.Core.Lost()),
 	}
 	if at, err := off.Dir.ReadEndpoint(); err == nil {
 		out.URL = at.URL
@@ -128,18 +145,11 @@ func (d *door) hubStatus(ctx context.Context, off *serve.Office) error {
 	if off.Dir.Serving() {
 		out.State = "listening"
 	}
-	for i := range h.Devices {
-		v := &h.Devices[i]
-		r := newDeviceRow(d, &v.Device)
-		r.OldestUnsafe = v.OldestUnsafe.Seconds()
-		out.Devices = append(out.Devices, r)
-		if h.OldestUnsafe > 0 && v.ID == h.UnsafeDevice {
-			out.UnsafeDevice = v.Name
-		}
+	if out.Devices, out.UnsafeDevice, err = statusRows(ctx, d, off.Core, h); err != nil {
+		return err
 	}
-	byName(out.Devices)
 	return d.show(out, func(w io.Writer) {
-		fmt.Fprintf(w, "%s in %s\n", out.Name, out.Data)
+		fmt.Fprintf(w, "%s%s in %s\n", out.warning(), out.Name, out.Data)
 		unsafe := "none known: all work that devices told of is here"
 		if h.OldestUnsafe > 0 {
 			unsafe = fmt.Sprintf("the oldest is %s old, on %s", span(h.OldestUnsafe), out.UnsafeDevice)
@@ -152,8 +162,11 @@ func (d *door) hubStatus(ctx context.Context, off *serve.Office) error {
 		if out.Quarantined > 0 {
 			parked = fmt.Sprintf("%s, the oldest since %s: tidemark queue list", plural(int64(out.Quarantined), "transaction"), span(h.Oldest))
 		}
-		facts(w, [][2]string{{"  unsafe work", unsafe}, {"  state", state}, {"  quarantine", parked},
-			{"  receipts", count(int64(out.Receipts))}, {"  tables", count(int64(out.Tables))}, {"  as of", h.At.Local().Format(time.DateTime)}})
+		if out.Behind != nil {
+			state += ", and serves nothing"
+		}
+		facts(w, append([][2]string{{"  unsafe work", unsafe}, {"  state", state}, {"  quarantine", parked},
+			{"  receipts", count(int64(out.Receipts))}, {"  tables", tablesText(out.Tables, out.Lost)}, {"  as of", h.At.Local().Format(time.DateTime)}}, append(historyFacts(h.Histories), out.facts()...)...))
 		fmt.Fprintln(w)
 		deviceTable(d, w, out.Devices)
 	})

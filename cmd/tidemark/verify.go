@@ -50,6 +50,9 @@ func verifiedText(w io.Writer, v *run.Verified) {
 			if t.Repaired {
 				state += ", repaired"
 			}
+			if t.Captured > 0 {
+				state += fmt.Sprintf(", %d written here without capture and handed in", t.Captured)
+			}
 		}
 		rows[i] = []string{t.Table, count(t.Rows), state}
 	}
