@@ -30,12 +30,13 @@ var plan = map[string][]string{
 	"internal/merge":             {"change", "internal/rule"},
 	"internal/check":             {"change", "internal/rule", "internal/spell"},
 	"internal/spell":             {},
+	"internal/parcel":            {"change"},
 	"internal/wire":              {"change", "internal/rule", "internal/wire/pb"},
 	"internal/wire/pb":           {},
 	"internal/wire/pb/pbconnect": {"internal/wire/pb"},
 	"internal/wire/transport":    {"change", "internal/clock", "internal/wire", "internal/wire/pb", "internal/wire/pb/pbconnect"},
 	"internal/edge":              {"change", "internal/clock", "internal/rule", "internal/sqlite", "internal/merge", "internal/wire"},
-	"internal/hub":               {"change", "internal/clock", "internal/rule", "internal/merge", "internal/check", "internal/wire"},
+	"internal/hub":               {"change", "internal/clock", "internal/rule", "internal/merge", "internal/check", "internal/wire", "internal/parcel"},
 	"internal/store/sqlite":      {"change", "internal/clock", "internal/rule", "internal/sqlite", "internal/hub"},
 	"internal/store/storetest":   {"change", "internal/clock", "internal/rule", "internal/sqlite", "internal/hub"},
 
@@ -49,7 +50,7 @@ var plan = map[string][]string{
 	"internal/run": {"change", "internal/clock", "internal/sqlite", "internal/edge", "internal/wire", "internal/wire/transport",
 		"internal/disk", "internal/checkup"},
 	"internal/serve": {"change", "internal/clock", "internal/sqlite", "internal/hub", "internal/wire", "internal/wire/transport",
-		"internal/store/sqlite", "internal/config", "internal/disk", "internal/checkup"},
+		"internal/store/sqlite", "internal/config", "internal/disk", "internal/checkup", "internal/parcel"},
 	"": {"change", "internal/clock", "internal/sqlite", "internal/edge", "internal/wire", "internal/wire/transport", "internal/disk", "internal/run"},
 
 	// The doors.
@@ -65,6 +66,7 @@ var bare = map[string][]string{
 	"zombiezen.com/go/sqlite":     {"internal/sqlite", "internal/store/sqlite", "internal/edge", "internal/store/storetest", "internal/sim", "bench"},
 	"connectrpc.com/connect":      {"internal/wire"},
 	"github.com/spf13/cobra":      {"cmd/"},
+	"filippo.io/age":              {"internal/parcel", "cmd/"},
 	"cel.dev/cel-go":              {"internal/check"},
 	"github.com/fsnotify":         {"internal/run", ""},
 	"modernc.org":                 {"internal/sqlite"}, // the engine itself
