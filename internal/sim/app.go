@@ -21,11 +21,16 @@ type app struct {
 	rng   *rand.Rand
 	aware bool
 	n     int // transactions begun
+
+	recipes []recipe // those of this history's families
+	frugal  bool     // stock has a floor
+	grows   bool     // table once changes its columns
+	limit   string   // the kind of its last transaction, when a declared limit refused it
 }
 
 // openApp opens the file with foreign keys on, as applications do, and with
 // SQLite's clock replaced by the virtual one: capture triggers ask it for the time.
-func openApp(name, path string, rng *rand.Rand, wall clock.Clock, aware bool) (*app, error) {
+func openApp(name, path string, rng *rand.Rand, wall clock.Clock, aware bool, families Family) (*app, error) {
 	c, err := tsqlite.Open(path, tsqlite.Options{NoSync: true})
 	if err != nil {
 		return nil, err
@@ -43,7 +48,13 @@ func openApp(name, path string, rng *rand.Rand, wall clock.Clock, aware bool) (*
 		_ = c.Close()
 		return nil, err
 	}
-	return &app{name: name, conn: c, rng: rng, aware: aware}, nil
+	a := &app{name: name, conn: c, rng: rng, aware: aware, frugal: families&Leases != 0, grows: families&Schemas != 0}
+	for _, r := range recipes {
+		if r.family == 0 || r.family&families != 0 {
+			a.recipes = append(a.recipes, r)
+		}
+	}
+	return a, nil
 }
 
 // A deed is what one application transaction did, as the oracle remembers it.
@@ -57,12 +68,15 @@ type deed struct {
 	gone     string           // a row of table once that it deleted
 	poisoned bool             // breaks a rule of the hub
 	edits    []edit
-	whole    bool // travels as one transaction: a group of an unaware application may be parked in part
+	number   int64 // the invoice number it used, 0 for none
+	undone   bool  // confirmed to its device before the hub was put back on purpose: only a person may apply it
+	maybe    bool  // went down with a disk, or a person let go of it: it may be at the hub, or not
+	whole    bool  // travels as one transaction: a group of an unaware application may be parked in part
 }
 
 // An edit is one value that an application put in the place of another one that it
-// saw. Every new value is unique in a history.
-type edit struct{ patient, column, prev, next string }
+// saw. Every new value is unique in a history, and columns go by their first names.
+type edit struct{ table, id, column, prev, next string }
 
 // A recipe is one kind of transaction. It returns false when the file holds
 // nothing it could work on; the transaction is then undone.
@@ -70,35 +84,38 @@ type recipe struct {
 	kind   string
 	weight int
 	cook   func(a *app, d *deed) (bool, error)
+	family Family // of hard histories; 0: of every history
 }
 
 var recipes = []recipe{
-	{"new patient", 8, (*app).newPatient},
-	{"edit patient", 14, (*app).editPatient},
-	{"visit", 8, (*app).newVisit},
-	{"sell", 14, (*app).sell},
-	{"transfer", 12, (*app).transfer},
-	{"delete patient", 3, (*app).deletePatient},
-	{"move patient", 3, (*app).movePatient},
-	{"tag", 5, (*app).tag},
-	{"poison", 2, (*app).poison},
-	{"restock", 4, (*app).restock},
-	{"rename key", 2, (*app).renameKey},
-	{"once", 4, (*app).once},
-	{"forget once", 3, (*app).forgetOnce},
-	{"note thrice", 3, (*app).noteThrice},
-	{"replace stock", 2, (*app).replaceStock},
+	{"new patient", 8, (*app).newPatient, 0},
+	{"edit patient", 14, (*app).editPatient, 0},
+	{"visit", 8, (*app).newVisit, 0},
+	{"sell", 14, (*app).sell, 0},
+	{"transfer", 12, (*app).transfer, 0},
+	{"delete patient", 3, (*app).deletePatient, 0},
+	{"move patient", 3, (*app).movePatient, 0},
+	{"tag", 5, (*app).tag, 0},
+	{"poison", 2, (*app).poison, 0},
+	{"restock", 4, (*app).restock, 0},
+	{"rename key", 2, (*app).renameKey, 0},
+	{"once", 4, (*app).once, 0},
+	{"forget once", 3, (*app).forgetOnce, 0},
+	{"note thrice", 3, (*app).noteThrice, 0},
+	{"replace stock", 2, (*app).replaceStock, 0},
+	{"edit once", 6, (*app).editOnce, Schemas},
+	{"invoice", 12, (*app).invoice, Leases},
 }
 
 // act runs one random transaction and returns what it did, or nil when it came to nothing.
 func (a *app) act() (*deed, error) {
 	total := 0
-	for _, r := range recipes {
+	for _, r := range a.recipes {
 		total += r.weight
 	}
 	pick := a.rng.IntN(total)
 	var r recipe
-	for _, r = range recipes {
+	for _, r = range a.recipes {
 		if pick -= r.weight; pick < 0 {
 			break
 		}
@@ -125,13 +142,21 @@ func (a *app) act() (*deed, error) {
 		}
 		return err
 	})
-	if errors.Is(err, nothing) || (err != nil && strings.Contains(err.Error(), "constraint")) { // the app's own schema refused: its own affair
+	if a.limit = ""; refused(err) && strings.Contains(err.Error(), "tidemark: ") {
+		a.limit = r.kind
+	}
+	if errors.Is(err, nothing) || (err != nil && refused(err)) { // the app's own schema refused: its own affair
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %s: %w", a.name, r.kind, err)
 	}
 	return d, nil
+}
+
+// refused reports whether the file's own schema, or a declared limit, refused a write.
+func refused(err error) bool {
+	return sqlite.ErrCode(err).ToPrimary() == sqlite.ResultConstraint
 }
 
 func (a *app) exec(sql string, args ...change.Value) error { return tsqlite.Exec(a.conn, sql, args...) }
@@ -169,28 +194,29 @@ func (a *app) editPatient(d *deed) (bool, error) {
 	}
 	switch a.rng.IntN(5) {
 	case 0:
-		return true, a.overwrite(d, id, "phone", d.ledger)
+		return true, a.overwrite(d, "patient", id, "phone", "phone", d.ledger)
 	case 1:
-		return true, a.overwrite(d, id, "name", d.ledger)
+		return true, a.overwrite(d, "patient", id, "name", "name", d.ledger)
 	case 2:
 		return true, a.exec(`UPDATE patient SET note=coalesce(note,'')||' '||? WHERE id=?`, change.Text(d.ledger), change.Text(id))
 	case 3:
-		if err := a.overwrite(d, id, "phone", d.ledger); err != nil {
+		if err := a.overwrite(d, "patient", id, "phone", "phone", d.ledger); err != nil {
 			return false, err
 		}
-		return true, a.overwrite(d, id, "name", d.ledger)
+		return true, a.overwrite(d, "patient", id, "name", "name", d.ledger)
 	}
 	return true, a.exec(`UPDATE patient SET visits=visits+1 WHERE id=?`, change.Text(id))
 }
 
 // overwrite replaces a value and remembers which one its author saw.
-func (a *app) overwrite(d *deed, id, column, next string) error {
-	prev, _, err := tsqlite.One(a.conn, `SELECT `+column+` FROM patient WHERE id=?`, change.Text(id))
+// The file calls the column local.
+func (a *app) overwrite(d *deed, table, id, column, local, next string) error {
+	prev, _, err := tsqlite.One(a.conn, `SELECT `+local+` FROM `+table+` WHERE id=?`, change.Text(id))
 	if err != nil {
 		return err
 	}
-	d.edits = append(d.edits, edit{id, column, prev.Str(), next})
-	return a.exec(`UPDATE patient SET `+column+`=? WHERE id=?`, change.Text(next), change.Text(id))
+	d.edits = append(d.edits, edit{table, id, column, prev.Str(), next})
+	return a.exec(`UPDATE `+table+` SET `+local+`=? WHERE id=?`, change.Text(next), change.Text(id))
 }
 
 func (a *app) newVisit(*deed) (bool, error) {
@@ -205,6 +231,9 @@ func (a *app) sell(d *deed) (bool, error) {
 	id, err := a.any("stock")
 	if id == "" {
 		return false, err
+	}
+	if a.frugal && a.name == "hub" {
+		return false, nil // what a device may sell by itself is not for others to sell
 	}
 	n := int64(1 + a.rng.IntN(3))
 	d.stock[id] -= n
@@ -280,7 +309,10 @@ func (a *app) renameKey(*deed) (bool, error) {
 	return true, a.exec(`UPDATE patient SET id=? WHERE id=?`, a.fresh("k"), id)
 }
 
-func (a *app) once(*deed) (bool, error) {
+func (a *app) once(d *deed) (bool, error) {
+	if a.grows {
+		return a.writeOnce(d)
+	}
 	return true, a.exec(`INSERT INTO once (id, body) VALUES (?, 'x')`, a.fresh("o"))
 }
 
@@ -301,7 +333,7 @@ func (a *app) noteThrice(d *deed) (bool, error) {
 		return false, err
 	}
 	for i := range 3 {
-		if err := a.overwrite(d, id, "phone", fmt.Sprintf("%s.%d", d.ledger, i)); err != nil {
+		if err := a.overwrite(d, "patient", id, "phone", "phone", fmt.Sprintf("%s.%d", d.ledger, i)); err != nil {
 			return false, err
 		}
 	}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,8 +18,13 @@ type mutant struct {
 	file   string // below the module root
 	before string
 	after  string
-	seeds  int // how many histories it may take to be caught; 0 means 60
+	also   []patch // made together with it
+	seeds  int     // how many histories it may take to be caught; 0 means 60
+	play   Family  // the families to play; 0: those that each seed draws
 }
+
+// A patch is one replacement of text.
+type patch struct{ file, before, after string }
 
 // TestMutants makes each mistake in turn and wants the simulator to notice.
 func TestMutants(t *testing.T) {
@@ -30,33 +36,17 @@ func TestMutants(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, m := range mutants {
-		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) { catch(t, root, m) })
+		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			catch(t, root, m)
+		})
 	}
 }
 
 func catch(t *testing.T, root string, m mutant) {
-	path := filepath.Join(root, filepath.FromSlash(m.file))
-	src, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := strings.Count(string(src), m.before); n != 1 {
-		t.Fatalf("%s holds the text to mutate %d times, want once:\n%s", m.file, n, m.before)
-	}
 	tmp := t.TempDir()
-	mutated, overlay := filepath.Join(tmp, "mutated.go"), filepath.Join(tmp, "overlay.json")
-	if err := os.WriteFile(mutated, []byte(strings.Replace(string(src), m.before, m.after, 1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	js, err := json.Marshal(map[string]map[string]string{"Replace": {path: mutated}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(overlay, js, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	binary := filepath.Join(tmp, "sim.test")
-	build := exec.Command("go", "test", "-c", "-overlay", overlay, "-o", binary, "./internal/sim")
+	overlay, binary := m.overlay(t, root, tmp), filepath.Join(tmp, "sim.test")
+	build := exec.Command("go", "test", "-c", "-ldflags=-s -w", "-overlay", overlay, "-o", binary, "./internal/sim")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("the mutant does not compile: %v\n%s", err, out)
@@ -66,7 +56,7 @@ func catch(t *testing.T, root string, m mutant) {
 	}
 	run := exec.Command(binary, "-test.run", "^TestUntilFailure$", "-test.timeout", "10m")
 	run.Dir = filepath.Join(root, "internal", "sim")
-	run.Env = append(os.Environ(), "TIDEMARK_MUTANT_SEEDS="+jsonInt(m.seeds))
+	run.Env = append(os.Environ(), "GOMAXPROCS=1", "TIDEMARK_MUTANT_SEEDS="+jsonInt(m.seeds), "TIDEMARK_MUTANT_FAMILIES="+jsonInt(int(m.play)))
 	out, err := run.CombinedOutput()
 	if err == nil {
 		t.Fatalf("not caught in %d histories:\n%s", m.seeds, out)
@@ -75,6 +65,39 @@ func catch(t *testing.T, root string, m mutant) {
 		t.Fatalf("failed, but not by an invariant:\n%s", out)
 	}
 	t.Logf("caught: %s", line(string(out), "seed "))
+}
+
+// overlay writes the mutated files and the list of them that the compiler takes.
+func (m mutant) overlay(t *testing.T, root, tmp string) string {
+	replace, text := map[string]string{}, map[string]string{}
+	for i, p := range append([]patch{{m.file, m.before, m.after}}, m.also...) {
+		path := filepath.Join(root, filepath.FromSlash(p.file))
+		if replace[path] == "" {
+			src, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			replace[path], text[path] = filepath.Join(tmp, fmt.Sprintf("mutated%d.go", i)), string(src)
+		}
+		if n := strings.Count(text[path], p.before); n != 1 {
+			t.Fatalf("%s holds the text to mutate %d times, want once:\n%s", p.file, n, p.before)
+		}
+		text[path] = strings.Replace(text[path], p.before, p.after, 1)
+	}
+	for path, mutated := range replace {
+		if err := os.WriteFile(mutated, []byte(text[path]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	js, err := json.Marshal(map[string]map[string]string{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay := filepath.Join(tmp, "overlay.json")
+	if err := os.WriteFile(overlay, js, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return overlay
 }
 
 func jsonInt(n int) string {
@@ -97,8 +120,12 @@ func TestUntilFailure(t *testing.T) {
 	if err := json.Unmarshal([]byte(os.Getenv("TIDEMARK_MUTANT_SEEDS")), &n); err != nil {
 		n = 3 // run by itself, on the unmutated core, it must pass
 	}
+	var play Family
+	if err := json.Unmarshal([]byte(os.Getenv("TIDEMARK_MUTANT_FAMILIES")), &play); err != nil {
+		play = 0
+	}
 	for seed := uint64(1); seed <= uint64(n); seed++ {
-		if _, err := Run(Options{Seed: seed, Dir: dir(t)}); err != nil {
+		if _, err := Run(Options{Seed: seed, Dir: dir(t), Families: play}); err != nil {
 			t.Fatal(shorten(err))
 		}
 	}

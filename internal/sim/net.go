@@ -89,6 +89,9 @@ func (w *world) settleError(s *site, err error) error {
 		w.sometimes("link cut in a call")
 		w.cut(s)
 		return nil
+	case errors.Is(err, edge.ErrSilent): // nothing was said for longer than a link lasts
+		w.cut(s)
+		return nil
 	case errors.As(err, &fault) && !fault.Fatal:
 		w.logf("e%d refused: %s", s.n, fault.Code)
 		w.sometimes("refused: " + fault.Code)
@@ -107,11 +110,8 @@ func (w *world) restartSite(s *site) error {
 }
 
 func (w *world) restartHub() error {
-	for _, s := range w.edges {
-		w.cut(s)
-		s.late = nil // their connections died with the process
-	}
-	if err := errors.Join(w.hub.app.conn.Close(), w.hub.store.Close()); err != nil {
+	w.hangUp()
+	if err := w.hub.store.Close(); err != nil {
 		return fmt.Errorf("close hub: %w", err)
 	}
 	return w.bootHub()
@@ -136,7 +136,10 @@ func (w *world) deliverUp(s *site) error {
 	w.logf("e%d → hub %s", s.n, describe(m))
 	w.hub.clock.armed = w.chance(60, 6)
 	cut := w.chance(60, 3)
-	return w.atHub(s, func() error { return l.hs.Receive(w.ctx, m, w.post(&l.down, cut)) })
+	if err := w.atHub(s, func() error { return l.hs.Receive(w.ctx, m, w.post(&l.down, cut)) }); err != nil {
+		return err
+	}
+	return w.checkFloor()
 }
 
 // deliverDown hands a site the next message from the hub.

@@ -14,13 +14,19 @@ import (
 
 // The oracle remembers what applications committed, and nothing of how it syncs.
 type oracle struct {
-	deeds   []*deed
-	stock   map[string]int64 // initial quantities
-	account map[string]int64
+	deeds    []*deed
+	stock    map[string]int64 // initial quantities
+	account  map[string]int64
+	copied   map[string]bool               // applications whose files were copied or put back
+	salvaged map[string]bool               // keys of rows that a person took back from what devices held
+	before   map[change.Epoch]change.Epoch // which life of the hub each one began in
+	retried  map[string]bool               // ledger rows of transactions that a person had applied
 }
 
 func (o *oracle) init() {
-	o.stock, o.account = map[string]int64{}, map[string]int64{}
+	o.stock, o.account, o.copied = map[string]int64{}, map[string]int64{}, map[string]bool{}
+	o.salvaged = map[string]bool{}
+	o.retried, o.before = map[string]bool{}, map[change.Epoch]change.Epoch{}
 }
 
 func (o *oracle) remember(d *deed) { o.deeds = append(o.deeds, d) }
@@ -34,7 +40,7 @@ func (w *world) checkSite(s *site) error {
 	if err != nil {
 		return err
 	}
-	if sum.Float() != 0 {
+	if sum.Float() != 0 && len(w.oracle.salvaged) == 0 {
 		return fmt.Errorf("I4: e%d sees a torn transfer: balances add up to %v", s.n, sum)
 	}
 	broken, err := rows(s.app.conn, `PRAGMA foreign_key_check`)
@@ -49,7 +55,7 @@ func (w *world) checkSite(s *site) error {
 
 // checkEnd compares the world at rest with what the oracle kept.
 func (w *world) checkEnd() error {
-	return errors.Join(w.checkDeeds(), w.checkSums(), w.checkGone(), w.checkReplicas(), w.checkScopes(), w.checkReceipts(), w.checkLosses())
+	return errors.Join(w.checkDeeds(), w.checkSums(), w.checkGone(), w.checkReplicas(), w.checkScopes(), w.checkReceipts(), w.checkLosses(), w.checkNumbers())
 }
 
 // checkDeeds: each committed transaction is at the hub or was settled by a person (I1, I8).
@@ -67,7 +73,10 @@ func (w *world) checkDeeds() error {
 		if at && d.poisoned {
 			errs = append(errs, fmt.Errorf("I11: %s breaks a rule and is at the hub", d.ledger))
 		}
-		if !at && !discarded[d.ledger] {
+		if at && d.undone && !w.oracle.retried[d.ledger] {
+			errs = append(errs, fmt.Errorf("I9: %s was handed in before the hub was put back on purpose, and is at the hub again though nobody looked at it", d.ledger))
+		}
+		if !at && !discarded[d.ledger] && !d.maybe {
 			errs = append(errs, fmt.Errorf("I1: transaction %s (%s) is neither at the hub nor was it parked", d.ledger, d.kind))
 		}
 	}
@@ -115,11 +124,7 @@ func (w *world) journalledAs(st hub.Status, out map[string]bool) error {
 			if err != nil {
 				return fmt.Errorf("read %s transaction %s: %w", st, id, err)
 			}
-			for i := range tx.Ops {
-				if op := &tx.Ops[i]; op.Table == "ledger" && op.Kind == change.Insert {
-					out[op.Key[0].Str()] = true
-				}
-			}
+			ledgers(tx, out)
 		}
 		return nil
 	})
@@ -127,6 +132,9 @@ func (w *world) journalledAs(st hub.Status, out map[string]bool) error {
 
 // checkSums: what is at the hub took effect exactly once and whole (I1, I4).
 func (w *world) checkSums() error {
+	if len(w.oracle.salvaged) > 0 {
+		return nil
+	}
 	stock, account := map[string]int64{}, map[string]int64{}
 	for id, n := range w.oracle.stock {
 		stock[id] = n
@@ -170,8 +178,14 @@ func (w *world) checkSums() error {
 // checkGone: what somebody deleted, and nobody else touched, stays deleted (I3).
 func (w *world) checkGone() error {
 	var errs []error
+	touched := map[string]bool{}
 	for _, d := range w.oracle.deeds {
-		if d.gone == "" {
+		for _, e := range d.edits {
+			touched[e.id] = touched[e.id] || d.kind == "edit once"
+		}
+	}
+	for _, d := range w.oracle.deeds {
+		if d.gone == "" || touched[d.gone] || w.oracle.salvaged[d.gone] {
 			continue
 		}
 		at, err := w.atHubNow(d)
@@ -201,7 +215,21 @@ func (w *world) checkReplicas() error {
 		errs = append(errs, fmt.Errorf("I4: the hub has broken foreign keys: %v", broken))
 	}
 	for _, s := range w.edges {
-		for _, q := range w.queries(s) {
+		grants, err := w.grantsOf(s)
+		if err != nil {
+			return err
+		}
+		list := queries(grants)
+		once, err := w.onceQuery(s)
+		if err != nil {
+			return err
+		}
+		list = append(list, once)
+		if w.opt.Families&Leases != 0 {
+			const sql = `SELECT id, no, ledger_id FROM invoice ORDER BY id`
+			list = append(list, query{"invoice", sql, sql})
+		}
+		for _, q := range list {
 			want, err := rows(w.hub.app.conn, q.hub)
 			if err != nil {
 				return err
@@ -228,9 +256,9 @@ func (w *world) checkReplicas() error {
 
 type query struct{ table, hub, edge string }
 
-func (w *world) queries(s *site) []query {
+func queries(grants []rule.Grant) []query {
 	var in []string
-	for _, g := range s.grants {
+	for _, g := range grants {
 		if g.Scope != rule.ScopeAll {
 			in = append(in, "'"+strings.TrimPrefix(string(g.Scope), "branch/")+"'")
 		}
@@ -239,7 +267,7 @@ func (w *world) queries(s *site) []query {
 	out := []query{}
 	for _, t := range []struct{ name, cols string }{
 		{"branch", "id, name"}, {"stock", "id, item, qty, low"}, {"account", "id, balance"},
-		{"tag", "id, label, ledger_id"}, {"ledger", "id, what"}, {"once", "id, body"},
+		{"tag", "id, label, ledger_id"}, {"ledger", "id, what"},
 	} {
 		sql := `SELECT ` + t.cols + ` FROM ` + t.name + ` ORDER BY id`
 		out = append(out, query{t.name, sql, sql})
@@ -268,8 +296,12 @@ func (w *world) checkScopes() error {
 		if err != nil {
 			return err
 		}
+		grants, err := w.grantsOf(s)
+		if err != nil {
+			return err
+		}
 		for _, b := range held {
-			if !slices.ContainsFunc(s.grants, func(g rule.Grant) bool { return g.Scope == scopeOf(strings.Trim(b, "'")) }) {
+			if !slices.ContainsFunc(grants, func(g rule.Grant) bool { return g.Scope == scopeOf(strings.Trim(b, "'")) }) {
 				errs = append(errs, fmt.Errorf("I6: e%d holds rows of branch %s, which it may not read", s.n, b))
 			}
 		}
@@ -303,7 +335,11 @@ func (w *world) checkLosses() error {
 	}
 	lost, gone := map[string]bool{}, map[string]bool{}
 	for _, r := range receipts {
-		lost[r.Column+" "+r.Hub.Str()], lost[r.Column+" "+r.Edge.Str()] = true, true
+		column := r.Column
+		if column == "content" {
+			column = "body"
+		}
+		lost[column+" "+r.Hub.Str()], lost[column+" "+r.Edge.Str()] = true, true
 		if r.Kind != "column" && len(r.Key) == 1 {
 			gone[r.Key[0].Str()] = true // a row at stake as a whole: its receipt holds the row
 		}
@@ -315,7 +351,7 @@ func (w *world) checkLosses() error {
 		if err != nil {
 			return err
 		}
-		if here {
+		if here && !w.oracle.salvaged[d.ledger] {
 			if d.whole {
 				at = append(at, d.edits...)
 			}
@@ -326,15 +362,19 @@ func (w *world) checkLosses() error {
 	}
 	var errs []error
 	for _, e := range at {
-		now, there, err := tsqlite.One(w.hub.app.conn, `SELECT `+e.column+` FROM patient WHERE id=?`, change.Text(e.patient))
+		column, ok := w.atHubColumn(e)
+		if !ok {
+			continue
+		}
+		now, there, err := tsqlite.One(w.hub.app.conn, `SELECT `+column+` FROM `+e.table+` WHERE id=?`, change.Text(e.id))
 		if err != nil {
 			return err
 		}
 		what := e.column + " " + e.next
-		if !there || gone[e.patient] || now.Str() == e.next || seen[what] || lost[what] {
+		if !there || gone[e.id] || w.oracle.salvaged[e.id] || now.Str() == e.next || seen[what] || lost[what] {
 			continue
 		}
-		errs = append(errs, fmt.Errorf("I7: %s of %s is %q: the value %q was lost without a receipt", e.column, e.patient, now.Str(), e.next))
+		errs = append(errs, fmt.Errorf("I7: %s of %s is %q: the value %q was lost without a receipt", e.column, e.id, now.Str(), e.next))
 	}
 	return errors.Join(errs...)
 }

@@ -24,14 +24,14 @@ func Run(opt Options) (res Result, err error) {
 	}()
 	for w.step = 1; w.step <= w.opt.Steps; w.step++ {
 		if err := w.play(); err != nil {
-			return res, fmt.Errorf("seed %d, step %d: %w", opt.Seed, w.step, err)
+			return res, fmt.Errorf("seed %d (%s), step %d: %w", opt.Seed, w.opt.Families, w.step, err)
 		}
 	}
 	if err := w.rest(); err != nil {
-		return res, fmt.Errorf("seed %d, coming to rest: %w", opt.Seed, err)
+		return res, fmt.Errorf("seed %d (%s), coming to rest: %w", opt.Seed, w.opt.Families, err)
 	}
 	if err := w.checkEnd(); err != nil {
-		return res, fmt.Errorf("seed %d, at rest: %w", opt.Seed, err)
+		return res, fmt.Errorf("seed %d (%s), at rest: %w", opt.Seed, w.opt.Families, err)
 	}
 	return res, nil
 }
@@ -40,46 +40,56 @@ func Run(opt Options) (res Result, err error) {
 type move struct {
 	weight int
 	play   func(w *world, s *site) error
+	family Family // of hard histories; 0: of every history
 }
 
 var moves = []move{
-	{30, (*world).appWrites},
-	{6, func(w *world, _ *site) error { return w.hubWrites() }},
-	{50, (*world).traffic},
-	{12, (*world).nudge},
-	{4, func(w *world, s *site) error { w.cut(s); return nil }},
+	{30, (*world).appWrites, 0},
+	{6, func(w *world, _ *site) error { return w.hubWrites() }, 0},
+	{50, (*world).traffic, 0},
+	{12, (*world).nudge, 0},
+	{4, func(w *world, s *site) error { w.cut(s); return nil }, 0},
 	{12, func(w *world, s *site) error {
 		if s.link != nil {
 			return nil
 		}
 		return w.dial(s)
-	}},
+	}, 0},
 	{2, func(w *world, s *site) error {
 		w.logf("e%d is killed", s.n)
 		return w.restartSite(s)
-	}},
+	}, 0},
 	{1, func(w *world, _ *site) error {
 		w.logf("hub is killed")
 		return w.restartHub()
-	}},
-	{10, func(w *world, _ *site) error { w.pass(); return nil }},
-	{2, func(w *world, s *site) error { w.jump(s); return nil }},
-	{2, func(w *world, _ *site) error { return w.prune() }},
-	{2, (*world).regrant},
-	{4, func(w *world, _ *site) error { return w.operate(false) }},
-	{4, (*world).deliverLate},
-	{3, (*world).backup},
-	{2, (*world).restore},
+	}, 0},
+	{10, func(w *world, _ *site) error { w.pass(); return nil }, 0},
+	{2, func(w *world, s *site) error { w.jump(s); return nil }, 0},
+	{2, func(w *world, _ *site) error { return w.prune() }, 0},
+	{2, (*world).regrant, 0},
+	{4, func(w *world, _ *site) error { return w.operate(false) }, 0},
+	{4, (*world).deliverLate, 0},
+	{3, (*world).backup, 0},
+	{2, (*world).restore, 0},
+	{2, (*world).clone, Clones},
+	{3, func(w *world, _ *site) error { return w.backupHub() }, Rollbacks},
+	{3, func(w *world, _ *site) error { return w.rollbackHub() }, Rollbacks},
+	{3, func(w *world, _ *site) error { return w.word() }, Rollbacks},
+	{1, func(w *world, _ *site) error { return w.migrateHub() }, Schemas},
+	{2, (*world).migrateSite, Schemas},
+	{2, (*world).pack, Parcels},
+	{1, (*world).bury, Parcels},
+	{3, func(w *world, _ *site) error { return w.carry() }, Parcels},
 }
 
 func (w *world) play() error {
 	total := 0
-	for _, m := range moves {
+	for _, m := range w.moves {
 		total += m.weight
 	}
 	s := w.edges[w.rng.IntN(len(w.edges))]
 	pick := w.rng.IntN(total)
-	for _, m := range moves {
+	for _, m := range w.moves {
 		if pick -= m.weight; pick < 0 {
 			return m.play(w, s)
 		}
@@ -111,9 +121,16 @@ func (w *world) appWrites(s *site) error {
 		return err
 	}
 	d, err := s.app.act()
+	if s.app.limit != "" {
+		w.sometimes("a limit refused: " + s.app.limit)
+	}
 	if err != nil || d == nil {
 		return err
 	}
+	if d.number != 0 {
+		w.sometimes("number taken")
+	}
+	s.holds[d.ledger] = true
 	w.logf("e%d app: %s (%s)", s.n, d.kind, d.ledger)
 	w.oracle.remember(d)
 	if w.rng.IntN(3) > 0 {
@@ -124,8 +141,12 @@ func (w *world) appWrites(s *site) error {
 
 // ready reports whether the application can work: its first download is complete.
 func (s *site) ready() (bool, error) {
+	if s.complete { // it stays so
+		return true, nil
+	}
 	st, err := s.engine.Status()
-	return st.Installed && st.Complete, err
+	s.complete = st.Installed && st.Complete
+	return s.complete, err
 }
 
 // hubWrites is another program's plain SQL in the hub's file.
@@ -178,32 +199,45 @@ func (w *world) regrant(s *site) error {
 			grants = append(grants, rule.Grant{Scope: scopeOf(b), Verbs: rule.Every})
 		}
 	}
-	s.grants = grants
 	w.logf("e%d granted %d scopes", s.n, len(grants))
 	w.sometimes("scopes changed")
-	return w.hub.hub.SetGrants(w.ctx, s.device, grants)
+	err := w.hub.hub.SetGrants(w.ctx, s.name(), grants)
+	if errors.Is(err, hub.ErrNotFound) && w.hub.put {
+		return nil // made after the copy that the hub runs on
+	}
+	return err
 }
 
 // operate is a person at the hub: retries and discards what is parked. At the end
 // of a history everything parked is settled one way or the other.
 func (w *world) operate(all bool) error {
+	if w.behind() {
+		return nil
+	}
 	parked, err := w.hub.hub.Queue(w.ctx, change.DeviceID{})
 	if err != nil {
 		return err
 	}
 	for _, p := range parked {
+		if err := w.checkParkedFloor(&p); err != nil {
+			return err
+		}
+		if p.Code == "salvage" || p.Code == "undone" {
+			w.sometimes("parked: " + p.Code)
+		}
 		if !all && w.rng.IntN(2) == 0 {
 			continue
 		}
-		if w.rng.IntN(2) == 0 && !all {
-			w.logf("operator retries %s", p.ID)
+		if w.retries(&p, all) {
+			w.logf("operator retries %s (%s)", p.ID, summary(&p))
 			w.sometimes("operator retried")
+			w.oracle.applied(&p)
 			if _, err := w.hub.hub.Retry(w.ctx, p.ID); err != nil && !errors.Is(err, hub.ErrNotFound) && !errors.Is(err, hub.ErrDepends) {
 				return fmt.Errorf("operator: %w", err)
 			}
 			continue
 		}
-		w.logf("operator discards %s", p.ID)
+		w.logf("operator discards %s (%s)", p.ID, summary(&p))
 		w.sometimes("operator discarded")
 		if _, err := w.hub.hub.Discard(w.ctx, p.ID, "not wanted"); err != nil && !errors.Is(err, hub.ErrNotFound) {
 			return fmt.Errorf("operator: %w", err)
@@ -225,6 +259,9 @@ func (w *world) rest() error {
 		}
 		s.clock.skew = 0
 	}
+	if err := errors.Join(w.word(), w.carryAll()); err != nil {
+		return err
+	}
 	for phase := range 3 {
 		if err := w.quiet(); err != nil {
 			return err
@@ -243,17 +280,19 @@ func (w *world) rest() error {
 
 // quiet delivers until nobody has anything to say.
 func (w *world) quiet() error {
-	for _, s := range w.edges {
-		if s.link == nil {
-			if err := w.dial(s); err != nil {
-				return err
-			}
-		}
-	}
 	const rounds = 3000
 	for range rounds {
-		busy := false
+		busy := w.behind()
+		if err := w.word(); err != nil {
+			return err
+		}
 		for _, s := range w.edges {
+			if s.link == nil {
+				if err := w.dial(s); err != nil {
+					return err
+				}
+				busy = true
+			}
 			n := len(s.link.up) + len(s.link.down)
 			for _, do := range []func(*site) error{w.nudge, w.deliverUp, w.deliverDown, w.wake} {
 				if err := do(s); err != nil {
@@ -267,11 +306,31 @@ func (w *world) quiet() error {
 			}
 			busy = busy || n > 0 || len(s.link.up)+len(s.link.down) > 0
 		}
-		if !busy {
-			return nil
+		if busy {
+			continue
+		}
+		if busy, err := w.tick(); err != nil || !busy {
+			return err
 		}
 	}
 	return fmt.Errorf("I11: the world is not quiet after %d rounds of delivery", rounds)
+}
+
+// tick lets each site's session do what it does every few seconds, and reports
+// whether that was anything.
+func (w *world) tick() (busy bool, err error) {
+	for _, s := range w.edges {
+		if l := s.link; l != nil {
+			if err := w.atSite(s, func() error { return l.es.Tick(w.ctx, w.post(&l.up, 0)) }); err != nil {
+				return false, err
+			}
+			busy = busy || s.link == nil || len(l.up) > 0
+		}
+	}
+	if busy {
+		w.sometimes("found at a tick")
+	}
+	return busy, nil
 }
 
 // rows reads a query as text lines, for comparing.
@@ -286,4 +345,17 @@ func rows(c *tsqlite.Conn, sql string) ([]string, error) {
 		return nil
 	})
 	return out, err
+}
+
+// summary names the rows of a parked transaction for the trace.
+func summary(p *hub.Parked) string {
+	t, err := p.Transaction()
+	if err != nil {
+		return p.Code
+	}
+	out := p.Code
+	for i := range min(len(t.Ops), 6) {
+		out += fmt.Sprintf(" %v %s%s", t.Ops[i].Kind, t.Ops[i].Table, t.Ops[i].Key)
+	}
+	return out
 }

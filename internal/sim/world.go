@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -13,6 +14,7 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/clock"
 	"github.com/tidemark-sync/tidemark/internal/edge"
 	"github.com/tidemark-sync/tidemark/internal/hub"
+	"github.com/tidemark-sync/tidemark/internal/parcel"
 	"github.com/tidemark-sync/tidemark/internal/rule"
 	tsqlite "github.com/tidemark-sync/tidemark/internal/sqlite"
 	store "github.com/tidemark-sync/tidemark/internal/store/sqlite"
@@ -27,6 +29,8 @@ type Options struct {
 	Dir   string // where the files go; required
 	// Log receives the trace line by line; nil keeps only its hash.
 	Log func(string)
+	// Families are the kinds of hard history; 0 draws them from the seed.
+	Families Family
 
 	calm bool // no more faults: the history is being brought to rest
 }
@@ -48,9 +52,16 @@ type world struct {
 	time   *clock.Manual
 	hub    *hubNode
 	edges  []*site
-	oracle oracle
-	step   int
-	trace  interface {
+	clones int
+
+	packets []*packet
+	buried  bool   // a site died for good
+	dropped bool   // a site gave up a column
+	blind   bool   // the hub was put back once and could not know
+	moves   []move // those of this history's families
+	oracle  oracle
+	step    int
+	trace   interface {
 		Write([]byte) (int, error)
 		Sum64() uint64
 	}
@@ -65,6 +76,14 @@ type hubNode struct {
 	store *store.Store
 	hub   *hub.Hub
 	app   *app // another program that writes plain SQL to the hub's file
+
+	version int         // of table once
+	key     *parcel.Key // of sealed outboxes
+	put     bool        // it was put back at least once
+
+	backup   string // a copy of the file, "" when there is none
+	backupAt int    // the step it was made at
+	recover  bool   // configured to help itself when it is behind its devices
 }
 
 // A site is one edge machine and its link to the hub.
@@ -76,13 +95,17 @@ type site struct {
 	rand   *nodeRand
 	engine *edge.Engine
 	app    *app
-	grants []rule.Grant
+	key    ed25519.PrivateKey
 	link   *link
 	late   []lateMessage // sent in sessions that have ended, still under way
 
-	copies   int    // backups made
-	backup   string // the last copy of the file, "" when there is none
-	backupAt int    // how many transactions the application had begun by then
+	complete bool            // the first download stands in the file
+	holds    map[string]bool // deeds that the file has as work of its own
+
+	copies      int    // backups made
+	backup      string // the last copy of the file, "" when there is none
+	backupAt    int    // how many transactions the application had begun by then
+	backupHolds map[string]bool
 }
 
 // A link is one session: both ends and the messages under way.
@@ -107,6 +130,14 @@ func newWorld(opt Options) (*world, error) {
 	w := &world{opt: opt, ctx: context.Background(), rng: rand.New(newRand(opt.Seed, "world")),
 		time:  clock.NewManual(time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)),
 		trace: fnv.New64a(), some: map[string]int{}}
+	if opt.Families == 0 {
+		w.opt.Families = drawFamilies(opt.Seed)
+	}
+	for _, m := range moves {
+		if m.family == 0 || m.family&w.opt.Families != 0 {
+			w.moves = append(w.moves, m)
+		}
+	}
 	w.oracle.init()
 	if err := w.makeHub(); err != nil {
 		return nil, fmt.Errorf("make the hub: %w", err)
@@ -134,7 +165,12 @@ func (w *world) makeHub() error {
 	h := &hubNode{path: filepath.Join(w.opt.Dir, "hub.db"), clock: &nodeClock{world: w.time}}
 	h.rand = &nodeRand{src: newRand(w.opt.Seed, "hub"), clock: h.clock}
 	w.hub = h
-	if err := store.Create(h.path, clinicDDL); err != nil {
+	key, err := parcel.NewKey()
+	if err != nil {
+		return err
+	}
+	h.key = key
+	if err := store.Create(h.path, w.ddl(clinicDDL, 0)); err != nil {
 		return err
 	}
 	seed, err := tsqlite.Open(h.path, tsqlite.Options{NoSync: true})
@@ -161,12 +197,16 @@ func (w *world) seedRows(c *tsqlite.Conn) error {
 			}
 		}
 	}
+	stock := int64(1000)
+	if w.opt.Families&Leases != 0 {
+		stock = scarce
+	}
 	for i := range 3 {
 		id := change.Text(fmt.Sprintf("s%d", i))
-		if err := tsqlite.Exec(c, `INSERT INTO stock VALUES (?, ?, 1000, 100)`, id, change.Text(fmt.Sprintf("item%d", i))); err != nil {
+		if err := tsqlite.Exec(c, `INSERT INTO stock VALUES (?, ?, ?, 100)`, id, change.Text(fmt.Sprintf("item%d", i)), change.Int(stock)); err != nil {
 			return err
 		}
-		w.oracle.stock[id.Str()] = 1000
+		w.oracle.stock[id.Str()] = stock
 		id = change.Text(fmt.Sprintf("a%d", i))
 		if err := tsqlite.Exec(c, `INSERT INTO account VALUES (?, 0)`, id); err != nil {
 			return err
@@ -178,37 +218,59 @@ func (w *world) seedRows(c *tsqlite.Conn) error {
 
 func (w *world) bootHub() error {
 	h := w.hub
-	st, err := store.Open(store.Config{Path: h.path, Rules: clinicRules(), Clock: h.clock, Rand: h.rand, NoSync: true})
+	if err := w.lookHub(); err != nil {
+		return err
+	}
+	st, err := store.Open(store.Config{Path: h.path, Rules: w.rules(h.version), Clock: h.clock, Rand: h.rand, NoSync: true})
 	if err != nil {
 		return err
 	}
 	h.store = st
-	h.hub, err = hub.New(w.ctx, hub.Config{Store: st, Rules: clinicRules(), Clock: h.clock, Rand: h.rand,
-		DDL: func(context.Context) ([]string, error) { return clinicDDL, nil }})
-	if err != nil {
-		return err
+	h.hub, err = hub.New(w.ctx, hub.Config{Store: st, Rules: w.rules(h.version), Clock: h.clock, Rand: h.rand,
+		DDL:     func(context.Context) ([]string, error) { return w.ddl(clinicDDL, h.version), nil },
+		SealKey: sealKey, Recover: h.recover, Parcel: h.key})
+	return err
+}
+
+// sealKey is what the hub keeps beside its database.
+var sealKey = []byte("what lies beside it is not lost")
+
+// lookHub opens another program's connection to the hub's file, which outlives the
+// hub's process, and sees which tables the file has.
+func (w *world) lookHub() (err error) {
+	h := w.hub
+	if h.app == nil {
+		rng := rand.New(newRand(w.opt.Seed, "hubapp"))
+		if h.app, err = openApp("hub", h.path, rng, h.clock, false, w.opt.Families); err != nil {
+			return err
+		}
 	}
-	h.app, err = openApp("hub", h.path, rand.New(newRand(w.opt.Seed, "hubapp")), h.clock, false)
+	h.version, err = versionOf(h.app.conn)
 	return err
 }
 
 func (w *world) makeSite(i int) error {
-	s := &site{n: i, path: filepath.Join(w.opt.Dir, fmt.Sprintf("edge%d.db", i)), clock: &nodeClock{world: w.time}}
+	s := &site{n: i, path: filepath.Join(w.opt.Dir, fmt.Sprintf("edge%d.db", i)), clock: &nodeClock{world: w.time}, holds: map[string]bool{}}
 	s.clock.skew = time.Duration(w.rng.IntN(120)-60) * time.Second
 	s.rand = &nodeRand{src: newRand(w.opt.Seed, fmt.Sprintf("edge%d", i)), clock: s.clock}
-	s.grants = []rule.Grant{{Scope: rule.ScopeAll, Verbs: rule.Every}, {Scope: scopeOf(branches[i%len(branches)]), Verbs: rule.Every}}
+	grants := []rule.Grant{{Scope: rule.ScopeAll, Verbs: rule.Every}, {Scope: scopeOf(branches[i%len(branches)]), Verbs: rule.Every}}
 	if i == 0 { // head office sees two branches
-		s.grants = append(s.grants, rule.Grant{Scope: scopeOf(branches[1]), Verbs: rule.Every})
+		grants = append(grants, rule.Grant{Scope: scopeOf(branches[1]), Verbs: rule.Every})
 	}
-	inv, err := w.hub.hub.AddDevice(w.ctx, fmt.Sprintf("edge%d", i), s.grants, time.Hour)
+	var spki []byte
+	var err error
+	if s.key, spki, err = newKey(w.opt.Seed, i); err != nil {
+		return err
+	}
+	inv, err := w.hub.hub.AddDevice(w.ctx, fmt.Sprintf("edge%d", i), grants, time.Hour)
 	if err != nil {
 		return err
 	}
-	if s.device, _, err = w.hub.hub.Join(w.ctx, inv.Secret, []byte(s.path)); err != nil {
+	if s.device, _, err = w.hub.hub.Join(w.ctx, inv.Secret, spki); err != nil {
 		return err
 	}
 	if i == 1 { // a file that was there before, with its columns in another order
-		if err := store.Create(s.path, shuffledDDL); err != nil {
+		if err := store.Create(s.path, w.ddl(shuffledDDL, 0)); err != nil {
 			return err
 		}
 	}
@@ -219,14 +281,14 @@ func (w *world) makeSite(i int) error {
 func scopeOf(branch string) rule.ScopeID { return rule.Of("branch", change.Text(branch)) }
 
 func (w *world) bootSite(s *site) error {
-	e, err := edge.Open(edge.Config{Path: s.path, Clock: s.clock, Rand: s.rand, NoSync: true})
+	e, err := edge.Open(edge.Config{Path: s.path, Clock: s.clock, Rand: s.rand, NoSync: true, RedoAge: 100 * 365 * 24 * time.Hour})
 	if err != nil {
 		return err
 	}
 	s.engine = e
 	if s.app == nil {
 		aware := s.n != 2
-		s.app, err = openApp(fmt.Sprintf("e%d", s.n), s.path, rand.New(newRand(w.opt.Seed, fmt.Sprintf("app%d", s.n))), s.clock, aware)
+		s.app, err = openApp(fmt.Sprintf("e%d", s.n), s.path, rand.New(newRand(w.opt.Seed, fmt.Sprintf("app%d", s.n))), s.clock, aware, w.opt.Families)
 	}
 	return err
 }
