@@ -92,7 +92,7 @@ func (e *Engine) followed() (map[string]localNames, error) {
 	}
 	err = sqlite.Query(e.conn, `SELECT name, tbl_name, sql FROM sqlite_schema WHERE type='trigger'`, func(s *sqlite.Stmt) error {
 		id := 0
-		if n, err := fmt.Sscanf(strings.ToLower(s.ColumnText(0)), sqlite.Prefix+"%d_delete", &id); n != 1 || err != nil {
+		if n, _ := fmt.Sscanf(strings.ToLower(s.ColumnText(0)), sqlite.Prefix+"%d_delete", &id); n != 1 {
 			return nil
 		}
 		if id < 1 || id > len(e.setup.Schema.Tables) {

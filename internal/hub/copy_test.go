@@ -75,7 +75,7 @@ func TestTrapD22_CopiesThatBothWentOn(t *testing.T) {
 	a.pull()
 	key := change.Key{change.Text("T"), change.Text("here")}
 	rows := func(op change.Op, r ...uint64) change.Op { op.Rows = r; return op }
-	b, c, d := *a, *a, *a
+	c, d := *a, *a
 	once := func(s *site, id change.TxID, ops ...change.Op) wire.TxResult {
 		s.live()
 		s.connect()
@@ -93,7 +93,7 @@ func TestTrapD22_CopiesThatBothWentOn(t *testing.T) {
 	w.want("SELECT qty FROM stock", "3")
 
 	a.pull()
-	b = *a
+	b := *a
 	t2 := a.tx(rows(updKey("stock", key, "qty", 3, 1), 2, 51))
 	a.push(t2)
 	r := once(&b, t2.ID, rows(updKey("stock", key, "qty", 3, 1), 2, 61), rows(ins("product", "z"), 62))

@@ -219,14 +219,16 @@ type carting struct {
 // batch hands in one batch, the part of each incarnation by itself; m is what a push
 // would say of it.
 func (c *carting) batch(ctx context.Context, txs []*change.Transaction, m *wire.Push) error {
-	for n := 0; len(txs) > 0; txs = txs[n:] {
+	for len(txs) > 0 {
 		inc := txs[0].Incarnation
-		if n = slices.IndexFunc(txs, func(t *change.Transaction) bool { return t.Incarnation != inc }); n < 0 {
+		n := slices.IndexFunc(txs, func(t *change.Transaction) bool { return t.Incarnation != inc })
+		if n < 0 {
 			n = len(txs)
 		}
 		if err := c.part(ctx, txs[:n], m); err != nil {
 			return err
 		}
+		txs = txs[n:]
 	}
 	return nil
 }

@@ -285,7 +285,6 @@ func TestTrapD4_ParcelOfACopy(t *testing.T) {
 	w.takes(body, hub.ParcelTerms{}, 2, hub.Applied, hub.Applied, hub.Applied, hub.Applied)
 	w.takes(body, hub.ParcelTerms{}, 4, hub.Applied, hub.Applied, hub.Applied, hub.Applied)
 	w.want("SELECT group_concat(id) FROM product", "a,b,x1,x2,y1,y2")
-	log := w.get(written)
 	// A file that became a device of its own has work of the first one's life in its
 	// redo ring: what the two have under one chain is known, its own chain goes on.
 	z := w.tablet("till-7 copy 2")
@@ -299,7 +298,7 @@ func TestTrapD4_ParcelOfACopy(t *testing.T) {
 	if wel := z.connect(); wel.Progress != 1 || wel.Sum != z.prev {
 		t.Fatalf("progress %d", wel.Progress)
 	}
-	log = w.get(written)
+	log := w.get(written)
 	// The copy comes itself: it forks, as ever, and nothing comes twice.
 	if res := y.push(theirs...); !res.Fork {
 		t.Fatal("no fork")

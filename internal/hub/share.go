@@ -59,10 +59,14 @@ func (k *book) holder(device change.DeviceID) (*holder, error) {
 		return nil, err
 	}
 	d, err := readDevice(k.v, device)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		who.gone = true
+	case err != nil:
 		return nil, err
+	default:
+		who.gone = d.State != Active
 	}
-	who.gone = err != nil || d.State != Active
 	k.holders[device] = who
 	return who, nil
 }

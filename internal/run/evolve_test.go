@@ -48,11 +48,6 @@ func (f *fleet) rules(text, sql string) {
 	f.up()
 }
 
-func (f *fleet) atHub(sql string) string {
-	f.t.Helper()
-	return strings.TrimSpace(sh(f.t, f.hub.Dir().DB(), sql))
-}
-
 func (f *fleet) migrate(e Edge, sql string) *Migrated {
 	f.t.Helper()
 	path := f.path("up.sql")
