@@ -219,6 +219,8 @@ func (w *world) letGo() error {
 	}
 	for _, d := range w.oracle.deeds {
 		d.maybe = d.maybe || gone[d.ledger]
+		// Handed in again since, and confirmed as waiting, it counts as of that life.
+		d.undone = false
 	}
 	return nil
 }
