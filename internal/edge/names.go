@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tidemark-sync/tidemark/change"
@@ -83,6 +84,18 @@ func (e *Engine) noteNames() error {
 	return e.setMeta(metaNames, change.Text(string(raw)))
 }
 
+// deleteTrigger is the number of the table whose delete trigger has a name; 0 for
+// any other name.
+func deleteTrigger(name string) int {
+	rest, ours := strings.CutPrefix(strings.ToLower(name), sqlite.Prefix)
+	number, del := strings.CutSuffix(rest, "_delete")
+	id, err := strconv.Atoi(number)
+	if !ours || !del || err != nil {
+		return 0
+	}
+	return id
+}
+
 // followed are the file's names as our triggers tell them: the delete trigger of a
 // table names every captured column.
 func (e *Engine) followed() (map[string]localNames, error) {
@@ -91,10 +104,7 @@ func (e *Engine) followed() (map[string]localNames, error) {
 		return nil, err
 	}
 	err = sqlite.Query(e.conn, `SELECT name, tbl_name, sql FROM sqlite_schema WHERE type='trigger'`, func(s *sqlite.Stmt) error {
-		id := 0
-		if n, _ := fmt.Sscanf(strings.ToLower(s.ColumnText(0)), sqlite.Prefix+"%d_delete", &id); n != 1 {
-			return nil
-		}
+		id := deleteTrigger(s.ColumnText(0))
 		if id < 1 || id > len(e.setup.Schema.Tables) {
 			return nil
 		}
