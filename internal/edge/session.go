@@ -57,9 +57,10 @@ type Session struct {
 	mu       sync.Mutex // guards all below: Progress and Synced may be called at any time
 	stage    *stage
 	welcome  *wire.Welcome
-	met      bool      // the hub said Welcome before this file greeted again
-	hello    time.Time // when Hello was sent
-	heard    time.Time // when the hub last spoke
+	met      bool          // the hub said Welcome before this file greeted again
+	told     change.Cursor // Hello.At, where the hub sealed that
+	hello    time.Time     // when Hello was sent
+	heard    time.Time     // when the hub last spoke
 	pinged   time.Time
 	ping     uint64
 	pushed   uint64                 // last seq sent
@@ -146,6 +147,10 @@ func (s *Session) greet(emit emitFunc) error {
 	s.offer = offer{}
 	if err := s.e.introduce(h); err != nil {
 		return err
+	}
+	s.told = change.Cursor{}
+	if len(h.Seal) > 0 {
+		s.told = h.At
 	}
 	return emit(h)
 }

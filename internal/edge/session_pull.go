@@ -152,6 +152,7 @@ func (s *Session) pull(emit emitFunc, wait bool) error {
 			m.Outcome = 0
 		}
 	}
+	m.Known = m.Cursor == s.told && !m.Cursor.IsZero()
 	s.pulling, s.echo = true, m.Echo
 	return emit(m)
 }

@@ -408,3 +408,17 @@ func TestTrapD5_StoreThatFails(t *testing.T) {
 		t.Errorf("a damaged record: %v", err)
 	}
 }
+
+// A pull from where the file said that it stands need not say so again.
+func TestPull_FromTheCursorOfHello(t *testing.T) {
+	w := newWorld(t)
+	a := w.site("a", everywhere)
+	w.sql("INSERT INTO product VALUES ('p','tea',1,'T')")
+	p := a.here()
+	w.sql("INSERT INTO product VALUES ('q','cup',2,'C')")
+	a.greets(p)
+	out := a.ask(&wire.Pull{Scopes: a.scopes, Outcome: a.mark, Known: true})
+	if n := a.pulled(out); n != 1 {
+		t.Fatalf("%d rows came, want the one that is new", n)
+	}
+}

@@ -58,6 +58,9 @@ func (s *Session) Receive(ctx context.Context, m wire.Message, emit func(wire.Me
 	case *wire.Push:
 		return s.push(ctx, m, emit)
 	case *wire.Pull:
+		if m.Known {
+			m.Cursor = s.hello.At
+		}
 		return s.pull(ctx, m, emit)
 	case *wire.Fetch:
 		return s.fetch(ctx, m, emit)

@@ -62,7 +62,7 @@ func (r *frameReader) message(f *pb.Frame) Message {
 		return &PushResult{Durable: p.GetDurable(), Results: r.results(p.GetResults()), Fork: p.GetFork()}
 	case *pb.Frame_Pull:
 		p := body.Pull
-		return &Pull{Cursor: cursorIn(p.GetCursor()), Scopes: r.hash(p.GetScopes()), Outcome: p.GetOutcome(), Wait: p.GetWait(), Echo: p.GetEcho()}
+		return &Pull{Cursor: cursorIn(p.GetCursor()), Scopes: r.hash(p.GetScopes()), Outcome: p.GetOutcome(), Wait: p.GetWait(), Echo: p.GetEcho(), Known: p.GetKnown()}
 	case *pb.Frame_Delta:
 		p := body.Delta
 		return &Delta{Body: p.GetBody(), Last: p.GetLast(), Next: cursorIn(p.GetNext()), Outcomes: r.results(p.GetOutcomes()), Mark: p.GetMark(), Seal: p.GetSeal()}

@@ -44,8 +44,7 @@ func ToFrame(m Message) (*pb.Frame, error) {
 		return &pb.Frame{Body: &pb.Frame_PushResult{PushResult: &pb.PushResult{
 			Durable: m.Durable, Results: resultsOut(m.Results), Fork: m.Fork}}}, nil
 	case *Pull:
-		return &pb.Frame{Body: &pb.Frame_Pull{Pull: &pb.Pull{
-			Cursor: cursorOut(m.Cursor), Scopes: hashOut(m.Scopes), Outcome: m.Outcome, Wait: m.Wait, Echo: m.Echo}}}, nil
+		return &pb.Frame{Body: &pb.Frame_Pull{Pull: pullOut(m)}}, nil
 	case *Delta:
 		return &pb.Frame{Body: &pb.Frame_Delta{Delta: &pb.Delta{
 			Body: m.Body, Last: m.Last, Next: cursorOut(m.Next), Outcomes: resultsOut(m.Outcomes), Mark: m.Mark, Seal: m.Seal}}}, nil
@@ -150,6 +149,14 @@ func welcomeOut(m *Welcome) (*pb.Welcome, error) {
 	}
 	out.Setup = &pb.Setup{Schema: schema, Ddl: m.Setup.DDL, Rules: rules, Hash: hashOut(m.Setup.Hash), Recipient: m.Setup.Recipient}
 	return out, nil
+}
+
+func pullOut(m *Pull) *pb.Pull {
+	out := &pb.Pull{Scopes: hashOut(m.Scopes), Outcome: m.Outcome, Wait: m.Wait, Echo: m.Echo, Known: m.Known}
+	if !m.Known {
+		out.Cursor = cursorOut(m.Cursor)
+	}
+	return out
 }
 
 func stubOut(m *Stub) *pb.Stub {

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -30,7 +31,8 @@ func samples() map[string]Message {
 	status := EdgeStatus{OutboxDepth: 3, OldestUnsafe: 90 * time.Second, Quarantined: 1, App: "sqlite 3.40.1"}
 	digest := change.Digest{Table: "orders", Rows: 2}
 	digest.Add(change.Key{change.Int(1)}, change.RowHash{Hi: 1, Lo: 2})
-	return map[string]Message{
+	all := historySamples(at, cursor)
+	maps.Copy(all, map[string]Message{
 		"hello": &Hello{Min: 1, Max: 1, Agent: "tidemark 0.1", Device: change.DeviceID{1}, Incarnation: change.Incarnation{2},
 			Schema: change.SchemaHash{3}, Rules: change.Hash{4}, Clock: at, Status: status},
 		"welcome": &Welcome{Protocol: 1, Hub: "head office", Epoch: 9, Clock: at, Grants: grants, Scopes: change.Hash{5},
@@ -60,6 +62,31 @@ func samples() map[string]Message {
 		"pong":    &Pong{N: 5},
 		"fault": &Fault{Code: "revoked", Message: "device nurse-2 was revoked", Hint: "ask the operator",
 			RetryAfter: time.Minute, Fatal: true},
+	})
+	return all
+}
+
+// historySamples are the messages, and fields of messages, about copies, lives of a
+// hub, leases, shapes and parcels.
+func historySamples(at time.Time, cursor change.Cursor) map[string]Message {
+	lineage := []change.Branch{{Epoch: 1, Mode: change.Founded, At: at}, {Epoch: 9, Fork: cursor, Mode: change.Undone, At: at}}
+	key := change.Key{change.Text("a"), change.Int(-1)}
+	return map[string]Message{
+		"hello-history": &Hello{Min: 1, Max: 1, Clock: at, Last: 41, At: cursor, Seal: []byte("sealed"), Parent: change.Incarnation{3}},
+		"welcome-history": &Welcome{Protocol: 1, Clock: at, Lineage: lineage, Device: change.DeviceID{4}, AskShape: true,
+			Setup: &Setup{Hash: change.Hash{7}, Recipient: "age1sealed"}},
+		"push-again":     &Push{Body: []byte("sealed transactions"), Confirmed: 9, Lineage: lineage},
+		"push-salvage":   &Push{Body: []byte("sealed transactions"), Salvage: true},
+		"pull-known":     &Pull{Scopes: change.Hash{5}, Outcome: 12, Known: true},
+		"delta-sealed":   &Delta{Last: true, Next: cursor, Mark: 13, Seal: []byte("sealed")},
+		"rebase-salvage": &Rebase{Full: true, Salvage: true, Scopes: change.Hash{5}},
+		"shape":          &Shape{Schema: change.Schema{Tables: []change.Table{{Name: "t", Columns: []change.Column{{Name: "id"}}, Key: []int{0}}}}},
+		"lease-ask": &LeaseAsk{ID: 3, Numbers: []NumberLeft{{Name: "invoice.no", Left: 17, Highest: 2000}},
+			Shares: []ShareLeft{{Table: "stock", Key: key, Column: "qty", Left: 4}}},
+		"lease-grant": &LeaseGrant{ID: 3, Numbers: []NumberRange{{Name: "invoice.no", First: 2001, Last: 3000}},
+			Shares: []ShareGrant{{Table: "stock", Key: key, Column: "qty", Add: -2}}},
+		"parcel":        &Parcel{Body: []byte("sealed outbox"), More: true},
+		"parcel-result": &ParcelResult{Device: change.DeviceID{4}, Name: "till-7", Results: []TxResult{{Seq: 8, Status: 1}}},
 	}
 }
 

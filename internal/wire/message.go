@@ -137,6 +137,9 @@ type Pull struct {
 	// that ends a bootstrap sets it: its chunks were read at other moments, so the
 	// edge cannot tell which of its own transactions they already hold.
 	Echo bool
+	// Known says that Cursor is Hello.At: it does not travel again. Only to a hub that
+	// sealed it, for an older one does not know of this.
+	Known bool
 }
 
 // Delta answers Pull in one or more parts, all of one snapshot: hub → edge.

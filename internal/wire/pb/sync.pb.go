@@ -1499,6 +1499,7 @@ type Pull struct {
 	Outcome       uint64                 `protobuf:"varint,3,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	Wait          bool                   `protobuf:"varint,4,opt,name=wait,proto3" json:"wait,omitempty"`
 	Echo          bool                   `protobuf:"varint,5,opt,name=echo,proto3" json:"echo,omitempty"`
+	Known         bool                   `protobuf:"varint,6,opt,name=known,proto3" json:"known,omitempty"` // the cursor is that of the session's Hello
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1564,6 +1565,13 @@ func (x *Pull) GetWait() bool {
 func (x *Pull) GetEcho() bool {
 	if x != nil {
 		return x.Echo
+	}
+	return false
+}
+
+func (x *Pull) GetKnown() bool {
+	if x != nil {
+		return x.Known
 	}
 	return false
 }
@@ -3091,13 +3099,14 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"PushResult\x12\x18\n" +
 	"\adurable\x18\x01 \x01(\x04R\adurable\x12/\n" +
 	"\aresults\x18\x02 \x03(\v2\x15.tidemark.v1.TxResultR\aresults\x12\x12\n" +
-	"\x04fork\x18\x03 \x01(\bR\x04fork\"\x8d\x01\n" +
+	"\x04fork\x18\x03 \x01(\bR\x04fork\"\xa3\x01\n" +
 	"\x04Pull\x12+\n" +
 	"\x06cursor\x18\x01 \x01(\v2\x13.tidemark.v1.CursorR\x06cursor\x12\x16\n" +
 	"\x06scopes\x18\x02 \x01(\fR\x06scopes\x12\x18\n" +
 	"\aoutcome\x18\x03 \x01(\x04R\aoutcome\x12\x12\n" +
 	"\x04wait\x18\x04 \x01(\bR\x04wait\x12\x12\n" +
-	"\x04echo\x18\x05 \x01(\bR\x04echo\"\xb3\x01\n" +
+	"\x04echo\x18\x05 \x01(\bR\x04echo\x12\x14\n" +
+	"\x05known\x18\x06 \x01(\bR\x05known\"\xb3\x01\n" +
 	"\x05Delta\x12\x12\n" +
 	"\x04body\x18\x01 \x01(\fR\x04body\x12\x12\n" +
 	"\x04last\x18\x02 \x01(\bR\x04last\x12'\n" +
