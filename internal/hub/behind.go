@@ -2,8 +2,10 @@ package hub
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,7 +21,10 @@ import (
 // what the restore was for.
 
 // Kinds of records about the hub's own life.
-const kindBehind = "behind" // by behindID: Behind
+const (
+	kindBehind   = "behind"   // by behindID: Behind
+	kindReplaced = "replaced" // by Epoch: the life of no lineage that another one replaced since
+)
 
 const behindID = "hub"
 
@@ -61,8 +66,9 @@ func (b *Behind) fault() *wire.Fault {
 
 // past is what a hub knows of its own history.
 type past struct {
-	key       []byte // of the seals
-	recover   bool   // a hub that is behind takes up a new life by itself
+	mu        sync.Mutex // one recovers at a time
+	key       []byte     // of the seals
+	recover   bool       // a hub that is behind takes up a new life by itself
 	noSalvage bool
 	behind    atomic.Pointer[Behind] // nil: all is well
 	sifted    atomic.Pointer[change.Cursor]
@@ -78,16 +84,29 @@ type tenure struct {
 // remember reads what the last process knew.
 func (h *Hub) remember(ctx context.Context) error {
 	return h.store.View(ctx, func(v View) error {
-		b := &Behind{}
-		err := readRecord(v, kindBehind, behindID, b)
-		if errors.Is(err, ErrNotFound) {
-			return nil
-		}
-		if err == nil {
+		b, err := PeekBehind(v.Record)
+		if b != nil {
 			h.past.behind.Store(b)
 		}
 		return err
 	})
+}
+
+// PeekBehind is what Behind of a hub would say, read through record, which is
+// View.Record or does the same.
+func PeekBehind(record func(kind, id string) ([]byte, error)) (*Behind, error) {
+	body, err := record(kindBehind, behindID)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	b := new(Behind)
+	if err := json.Unmarshal(body, b); err != nil {
+		return nil, fmt.Errorf("decode %s record: %w", kindBehind, err)
+	}
+	return b, nil
 }
 
 // Behind says that the hub waits for its operator's word, and why; nil when it
@@ -150,6 +169,10 @@ func lost(v View, c change.Cursor, at time.Time) error {
 	if c.Epoch != now.Epoch && !at.After(now.At) {
 		return nil // a life that the present one replaced
 	}
+	// Clocks may have been wrong then; who already had a say about that life was not.
+	if _, err := v.Record(kindReplaced, c.Epoch.String()); !errors.Is(err, ErrNotFound) {
+		return err
+	}
 	end, err := v.Cursor()
 	if err != nil {
 		return err
@@ -205,8 +228,18 @@ func (h *Hub) Compare(ctx context.Context, seen change.Cursor, at time.Time) err
 func (h *Hub) fallBehind(ctx context.Context, c *claim) error {
 	b := &Behind{At: h.clock.Now().UTC(), Device: c.device, Name: c.name, Seen: c.seen, End: c.end}
 	if h.past.recover {
+		h.past.mu.Lock()
+		defer h.past.mu.Unlock()
+		var now change.Cursor
+		err := h.store.View(ctx, func(v View) (err error) {
+			now, err = v.Cursor()
+			return err
+		})
+		if err != nil || now.Epoch != c.end.Epoch { // somebody else found out
+			return err
+		}
 		h.log.Warn("the hub's database was put back from a copy: it takes up a new life", "device", c.name, "seen", c.seen.String(), "end", c.end.String())
-		_, err := h.Begin(ctx, change.Restored)
+		_, err = h.begin(ctx, change.Restored, b)
 		return err
 	}
 	err := h.store.Update(ctx, func(tx Tx) error {

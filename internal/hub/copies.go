@@ -17,32 +17,49 @@ import (
 const heldRetry = time.Minute
 
 // become takes the name that the edge says it has: the device of its key, or one
-// that was split off it.
-func (s *Session) become(ctx context.Context, name change.DeviceID) error {
+// that was split off it. A hub that was put back does not know who was split off
+// since; a file that proves to be one of these is the device of its key again, and
+// is told apart once more.
+func (s *Session) become(ctx context.Context, m *wire.Hello) error {
+	name := m.Device
 	if name == s.device {
 		return nil
 	}
+	unheard := false
 	err := s.hub.store.View(ctx, func(v View) error {
 		own, err := readDevice(v, s.device)
 		if err != nil {
 			return err
 		}
 		other, err := readDevice(v, name)
+		if errors.Is(err, ErrNotFound) && s.proves(m) {
+			unheard = true
+			return nil
+		}
 		if err == nil && (other.Key != own.Key || own.Key == (change.Hash{})) {
 			err = ErrNotFound
 		}
 		return err
 	})
 	if errors.Is(err, ErrNotFound) {
-		return &wire.Fault{Code: "forged", Message: fmt.Sprintf("the key belongs to device %s, the edge says it is %s", s.device, name), Fatal: true}
+		return &wire.Fault{Code: "forged", Message: fmt.Sprintf("the key belongs to device %s, the edge says it is %s", s.device, name),
+			Hint: "the file goes with another key: join it anew with a token of its own", Fatal: true}
 	}
-	if err != nil {
+	if err != nil || unheard {
 		return err
 	}
 	s.hub.bellMu.Lock() // bump reads it
 	s.device = name
 	s.hub.bellMu.Unlock()
 	return nil
+}
+
+// proves reports whether the hub gave the state that the file holds to the device
+// that it says it is, or to that of the key.
+func (s *Session) proves(m *wire.Hello) bool {
+	_, named := s.hub.given(m.Device, m.At, m.Seal)
+	_, keyed := s.hub.given(s.device, m.At, m.Seal)
+	return named || keyed
 }
 
 // beyond is a chain length that makes the greeting file begin anew: its incarnation

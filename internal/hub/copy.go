@@ -154,7 +154,7 @@ func unseen(t *change.Transaction, earlier []*change.Transaction) (out []change.
 				n++
 			}
 		}
-		ok := n == 0
+		ok := n == 0 && !idle(&op)
 		if n > 0 && n < len(op.Rows) {
 			if prev := overlap(&op, earlier); forked(prev, &op) {
 				ok = true
@@ -203,6 +203,12 @@ func onTop(op, prev *change.Op) (change.Op, bool) {
 	}
 	out := *op
 	switch {
+	case len(prev.Columns) == 0:
+		return out, len(op.Columns) > 0 // what it did cancelled out
+	case prev.Kind == change.Insert && idle(op):
+		// Inserted, then deleted again: the row is not there any more.
+		out.Kind, out.Columns, out.Base = change.Delete, prev.Columns, slices.Clone(prev.New)
+		return out, true
 	case prev.Kind == change.Delete && op.Kind == change.Update:
 		// Deleted, then inserted again: the whole row is new.
 		out.Kind, out.Columns, out.Base, out.Move = change.Insert, prev.Columns, nil, 0
@@ -244,4 +250,11 @@ func onTop(op, prev *change.Op) (change.Op, bool) {
 		}
 	}
 	return out, len(out.Columns) > 0
+}
+
+// idle reports whether an operation says only which events of a row cancelled out:
+// for what a copy of the file may have handed in of them. The operations of a stub
+// look like that too.
+func idle(op *change.Op) bool {
+	return op.Kind == change.Update && len(op.Columns) == 0
 }

@@ -156,3 +156,51 @@ func TestTrapD22_CopyOfParked(t *testing.T) {
 	}
 	w.want("SELECT status FROM orders", "paid")
 }
+
+// What the copy's file did and took back is told from what it never did, whichever
+// of the two comes first.
+func TestTrapD22_TakenBack(t *testing.T) {
+	key := change.Key{change.Text("T"), change.Text("here")}
+	rows := func(op change.Op, r ...uint64) change.Op { op.Rows = r; return op }
+	none := func(table string, key change.Key, r ...uint64) change.Op {
+		return change.Op{Table: table, Kind: change.Update, Key: key, Rows: r}
+	}
+	part := []change.Op{
+		rows(updKey("stock", key, "qty", 10, 9), 1),
+		rows(ins("product", "n", "new", 1), 2),
+		rows(del("product", "q", "milk", 1, "Q"), 3),
+		rows(upd("product", "p", "name", "tea", "TEA"), 4),
+		none("product", change.Key{change.Text("r")}, 5, 6)}
+	whole := []change.Op{
+		none("stock", key, 1, 11),
+		none("product", change.Key{change.Text("n")}, 2, 12),
+		none("product", change.Key{change.Text("q")}, 3, 13),
+		none("product", change.Key{change.Text("p")}, 4, 14),
+		rows(ins("product", "r", "kept", 3), 5, 6, 15),
+		none("nowhere", key, 16, 17)}
+	for name, order := range map[string][2][]change.Op{"part first": {part, whole}, "whole first": {whole, part}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			a := w.site("a", everywhere)
+			w.sql("INSERT INTO product VALUES ('p','tea',1,'T'), ('q','milk',1,'Q'); INSERT INTO stock VALUES ('T','here',10)")
+			a.pull()
+			b := *a
+			w.sql("UPDATE stock SET qty=qty-3")
+			t1 := a.tx(order[0]...)
+			a.push(t1)
+			b.live()
+			b.connect()
+			t2 := b.tx(order[1]...)
+			t2.ID = t1.ID
+			b.prev = t2.Sum()
+			if res := b.push(t2).Results[0]; hub.Status(res.Status) == hub.Quarantined {
+				t.Fatalf("quarantined: %s", res.Reason)
+			}
+			w.want("SELECT qty FROM stock", "7")
+			w.want("SELECT id, name, price FROM product ORDER BY 1", "p|tea|1\nq|milk|1\nr|kept|3")
+			if q := w.queue(); len(q) != 0 {
+				t.Errorf("quarantine %+v", q)
+			}
+		})
+	}
+}

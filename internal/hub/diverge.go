@@ -22,10 +22,11 @@ func within(prev, op *change.Op) bool {
 	return true
 }
 
-// forked reports whether both updated the row and went different ways. Then op is
-// decided on with its own base, like any two edits that did not know of each other.
+// forked reports whether op updated a row that prev updated or deleted, and both went
+// different ways. Then op is decided on with its own base, like any two edits that did
+// not know of each other.
 func forked(prev, op *change.Op) bool {
-	return prev != nil && prev.Kind == change.Update && op.Kind == change.Update && !within(prev, op)
+	return prev != nil && prev.Kind != change.Insert && op.Kind == change.Update && !within(prev, op)
 }
 
 // diverged refuses a copy's transaction when a column that adds up went two ways: how

@@ -32,7 +32,7 @@ type uniqueID struct {
 }
 
 func loadHolds(s *shape, v View, device change.DeviceID) (*holds, error) {
-	list, err := parkedOf(v, device)
+	list, err := parkedWork(v, device)
 	if err != nil {
 		return nil, fmt.Errorf("read quarantine: %w", err)
 	}
@@ -63,7 +63,7 @@ func (h *holds) add(s *shape, p *Parked) error {
 	for i := range t.Ops {
 		op := &t.Ops[i]
 		tab := s.table(op.Table)
-		if tab == nil {
+		if tab == nil || !p.Absent && idle(op) {
 			continue
 		}
 		op = tab.present(op)

@@ -106,7 +106,8 @@ type Hub struct {
 	copies CopyPolicy
 	spoken speakers
 
-	past past
+	past     past
+	patience patience
 
 	parcelKey *parcel.Key // nil: no sealed outboxes are taken
 
@@ -145,6 +146,7 @@ func New(ctx context.Context, cfg Config) (*Hub, error) {
 	h.hlc = clock.NewHLC(cfg.Clock, 0, MaxDrift)
 	h.parcelKey, h.copies = cfg.Parcel, cfg.Copies
 	h.past.key, h.past.recover, h.past.noSalvage = cfg.SealKey, cfg.Recover, cfg.NoSalvage
+	h.patience.waits = 1 // what waits is not known yet: the first push looks
 	if err := h.remember(ctx); err != nil {
 		return nil, fmt.Errorf("read the hub's own state: %w", err)
 	}

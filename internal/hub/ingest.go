@@ -45,7 +45,10 @@ func (h *Hub) push(ctx context.Context, device change.DeviceID, txs []*change.Tr
 		if err := b.accept(m); err != nil {
 			return err
 		}
-		return b.ingest(txs)
+		if err := b.ingest(txs); err != nil {
+			return err
+		}
+		return b.countWaits()
 	}
 	err := h.renew(ctx, func() error {
 		return h.queue.do(ctx, h.store, h.limits.Group, &job{size: size, run: run})
@@ -54,6 +57,7 @@ func (h *Hub) push(ctx context.Context, device change.DeviceID, txs []*change.Tr
 		return wire.PushResult{}, fmt.Errorf("push of device %s: %w", device, err)
 	}
 	b.report()
+	h.tookIn(ctx, b)
 	return b.out, nil
 }
 
@@ -280,6 +284,9 @@ func (b *batch) decide(rec *Received, t *change.Transaction, places []uint32) (r
 		return 0, err
 	}
 	rec.Status, rec.Reason = v.status, v.reason
+	if v.park == nil || v.park.Split {
+		b.review.taken++
+	}
 	if v.park == nil {
 		return v.receipts, nil
 	}

@@ -125,7 +125,9 @@ func (l *lending) answer(device change.DeviceID, inc change.Incarnation, ask *wi
 		}
 		return nil
 	}
-	l.meet(inc, ask.ID)
+	if err := l.meet(inc, ask.ID); err != nil {
+		return err
+	}
 	for i := range ask.Numbers {
 		if err := l.number(&ask.Numbers[i]); err != nil {
 			return fmt.Errorf("numbers of %s: %w", ask.Numbers[i].Name, err)
@@ -149,9 +151,13 @@ func (l *lending) answer(device change.DeviceID, inc change.Incarnation, ask *wi
 
 // meet turns to the present life of the device's file. What earlier ones held is
 // void from here on: a life asks first once all that it continues was handed in.
-func (l *lending) meet(inc change.Incarnation, id uint64) {
+func (l *lending) meet(inc change.Incarnation, id uint64) error {
 	if l.who.Inc == inc {
-		return
+		return nil
+	}
+	back, err := l.setBack()
+	if err != nil {
+		return err
 	}
 	past := l.who.Past
 	for _, i := range append([]change.Incarnation{l.who.Inc}, l.dev.Incarnations...) {
@@ -161,10 +167,21 @@ func (l *lending) meet(inc change.Incarnation, id uint64) {
 	}
 	past = slices.DeleteFunc(past, func(i change.Incarnation) bool { return i == inc })
 	since := l.epoch
-	if id > 1 {
+	if id > 1 && back {
 		since = 0 // the hub was set back to before its first question
 	}
 	*l.who = holder{Inc: inc, Past: past, Since: since}
+	return nil
+}
+
+// setBack reports whether the hub ever was. Otherwise it knows by itself all that it
+// handed out, and what a device says beyond that is not so.
+func (l *lending) setBack() (bool, error) {
+	lives, err := l.tx.Lineage()
+	if err != nil {
+		return false, fmt.Errorf("read lineage: %w", err)
+	}
+	return len(lives) > 1, nil
 }
 
 // number makes sure that no number which a device may have is handed out again,
@@ -178,9 +195,17 @@ func (l *lending) number(n *wire.NumberLeft) error {
 	if err != nil {
 		return err
 	}
-	was := *rec
-	rec.Next = max(rec.Next, n.Highest+1)
-	if n.Left < uint64(s.Low) && rightsOf(l.dev.Grants).may(rule.Insert) {
+	was, may := *rec, rightsOf(l.dev.Grants).may(rule.Insert)
+	if may && n.Highest >= rec.Next {
+		back, err := l.setBack()
+		if err != nil {
+			return err
+		}
+		if back {
+			rec.Next = min(n.Highest, rule.MaxNumber) + 1
+		}
+	}
+	if may && n.Left < uint64(s.Low) {
 		if err := l.grant(s, rec); err != nil {
 			return err
 		}
@@ -202,26 +227,25 @@ func (l *lending) series(name string) *rule.Series {
 
 // next reads how far a series is handed out. In a life that continues a restored
 // copy nobody knows what the lost one handed out: as much as can be expected of it
-// is skipped, once.
+// is skipped, once for each such life since: the one before has skipped as well, and may
+// have handed out what came then.
 func (l *lending) next(s *rule.Series) (*series, error) {
 	rec := &series{}
 	err := readRecord(l.tx, kindSeries, s.Name, rec)
 	if errors.Is(err, ErrNotFound) {
 		err = l.renamed(s, rec)
 	}
-	lost := rec.Epoch != l.epoch
 	if errors.Is(err, ErrNotFound) {
 		*rec = series{Next: s.Start}
-		lives, err := l.tx.Lineage()
-		if err != nil {
-			return nil, err
-		}
-		lost = len(lives) > 1
 	} else if err != nil {
 		return nil, err
 	}
+	lost, err := l.livesSince(rec.Epoch)
+	if err != nil {
+		return nil, err
+	}
 	rec.Epoch = l.epoch
-	if !lost {
+	if lost == 0 {
 		return rec, nil
 	}
 	if err := l.pastRows(s, rec); err != nil {
@@ -232,10 +256,21 @@ func (l *lending) next(s *rule.Series) (*series, error) {
 	if err != nil {
 		return nil, err
 	}
-	skip := s.Size * max(lostRanges, lostPerDevice*devices)
+	skip := s.Size * max(lostRanges, lostPerDevice*devices) * lost
 	rec.Next += skip
 	l.hub.log.Warn("numbers skipped: the hub was set back, and may have handed them out", "name", s.Name, "skipped", skip, "next", rec.Next)
 	return rec, writeRecord(l.tx, kindSeries, s.Name, rec)
+}
+
+// livesSince counts the lives of the hub that began after the one of an epoch, or, for
+// a series that has no record yet, after the first.
+func (l *lending) livesSince(epoch change.Epoch) (int64, error) {
+	lives, err := l.tx.Lineage()
+	if err != nil {
+		return 0, err
+	}
+	at := slices.IndexFunc(lives, func(b change.Branch) bool { return b.Epoch == epoch })
+	return int64(len(lives) - 1 - max(at, 0)), nil
 }
 
 // pastRows moves next past the numbers that stand in the table: rows from before

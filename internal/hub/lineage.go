@@ -16,6 +16,11 @@ import (
 // hand in again what they had handed in. After Restored that is applied, after
 // Undone it waits for review. Sessions end and come back.
 func (h *Hub) Begin(ctx context.Context, mode change.BranchMode) (change.Branch, error) {
+	return h.begin(ctx, mode, h.Behind())
+}
+
+// begin is Begin on account of what was found out; nil: of nothing.
+func (h *Hub) begin(ctx context.Context, mode change.BranchMode, found *Behind) (change.Branch, error) {
 	kind, what := EventHubBack, "what the devices had handed in since is taken back"
 	switch mode {
 	case change.Restored:
@@ -31,6 +36,11 @@ func (h *Hub) Begin(ctx context.Context, mode change.BranchMode) (change.Branch,
 	err = h.store.Update(ctx, func(tx Tx) error {
 		if err := tx.PutRecord(kindBehind, behindID, nil); err != nil {
 			return err
+		}
+		if found != nil {
+			if err := tx.PutRecord(kindReplaced, found.Seen.Epoch.String(), []byte("{}")); err != nil {
+				return err
+			}
 		}
 		return addEvent(tx, change.DeviceID{}, b.At, kind, fmt.Sprintf("the hub was put back to %s and goes on as %s: %s", b.Fork, b.Epoch, what))
 	})
@@ -104,9 +114,12 @@ func tellLineage(v View, m *wire.Hello, w *wire.Welcome) (err error) {
 // A review is what a batch's transactions have to go through, by what is said of
 // them as a whole.
 type review struct {
-	salvage bool
-	carried bool     // the device itself did not speak
-	undone  *refusal // why those that are new to the hub wait; nil: they do not
+	salvage   bool
+	carried   bool     // the device itself did not speak
+	reoffered bool     // a hub had confirmed them before
+	undone    *refusal // why those that are new to the hub wait; nil: they do not
+	taken     int      // transactions that were applied, or some of their rows
+	waits     int      // transactions parked that may wait for lost work only
 
 	lost    *branchPoint
 	offered map[rowID][]*change.Op // rows that other salvages offer already
@@ -125,6 +138,7 @@ func (b *batch) accept(m *wire.Push) error {
 	if m.Confirmed == 0 {
 		return nil
 	}
+	b.review.reoffered = true
 	lineage, err := b.tx.Lineage()
 	if err != nil {
 		return fmt.Errorf("read lineage: %w", err)

@@ -193,8 +193,8 @@ func (out *ParcelTaken) sentence(terms ParcelTerms) string {
 	if !terms.Carrier.IsZero() {
 		by = "device " + terms.Carrier.String()
 	}
-	s := fmt.Sprintf("a sealed outbox of %d transactions, packed %s, came by %s; %d of them were here already",
-		out.Count, out.From.Made.UTC().Format(time.RFC3339), by, out.Known)
+	s := fmt.Sprintf("a sealed outbox, packed %s, came by %s; transactions in it: %d, here already: %d",
+		out.From.Made.UTC().Format(time.RFC3339), by, out.Count, out.Known)
 	if out.Device != out.From.Device {
 		s += "; it is the work of device " + out.From.Device.String()
 	}
@@ -305,13 +305,17 @@ func (c *carting) push(ctx context.Context, txs []*change.Transaction, m *wire.P
 				return err
 			}
 			b.review.carried = true
-			return b.ingest(txs)
+			if err := b.ingest(txs); err != nil {
+				return err
+			}
+			return b.countWaits()
 		}})
 	})
 	if err != nil {
 		return wire.PushResult{}, err
 	}
 	b.report()
+	h.tookIn(ctx, b)
 	return b.out, nil
 }
 

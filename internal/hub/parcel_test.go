@@ -144,7 +144,7 @@ func TestParcel_TakenOnce(t *testing.T) {
 	w.want("SELECT group_concat(id) FROM product", "a,b,c,d")
 	list, err := w.hub.Events(w.ctx, x.id)
 	w.must(err)
-	if last := list[len(list)-1]; last.Kind != hub.EventParcel || !strings.Contains(last.Detail, "by the operator; 4 of them were here already") {
+	if last := list[len(list)-1]; last.Kind != hub.EventParcel || !strings.Contains(last.Detail, "by the operator; transactions in it: 4, here already: 4") {
 		t.Fatalf("event %+v", last)
 	}
 	w.takes(x.pack(), hub.ParcelTerms{}, 0) // an empty one is no news

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +27,7 @@ type Parked struct {
 	Dropped   int                `json:"dropped,omitempty"`   // operations that a person left out
 	Salvage   bool               `json:"salvage,omitempty"`   // rows that the hub lost and the device still had
 	Contested bool               `json:"contested,omitempty"` // of a salvage: rows that were written since
+	Reoffered bool               `json:"reoffered,omitempty"` // a hub had confirmed it before it was put back
 	Tries     int                `json:"tries"`               // retries so far
 	Tx        []byte             `json:"tx"`                  // change.AppendTransaction of what waits
 	Absent    bool               `json:"absent,omitempty"`    // Tx lacks the values: they are at the device
@@ -50,6 +52,7 @@ func (p *Parked) Transaction() (*change.Transaction, error) {
 func (b *batch) park(rec *Received, v verdict) error {
 	p := v.park
 	p.ID, p.Device, p.Inc, p.Seq, p.At = rec.ID, rec.Device, rec.Inc, rec.Seq, b.now
+	p.Reoffered = b.review.reoffered
 	// By device, then in order of arrival.
 	p.record = fmt.Sprintf("%s/%015d/%020d/%s", p.Device, b.now.UnixMilli(), p.Seq, p.ID)
 	if err := writeRecord(b.tx, kindParked, p.record, p); err != nil {
@@ -71,6 +74,20 @@ func decodeParked(id string, body []byte) (*Parked, error) {
 
 // parkedOf lists what waits of one device (zero: of all), in order of arrival.
 func parkedOf(v View, device change.DeviceID) ([]*Parked, error) {
+	return parkedBut(v, device, nil)
+}
+
+// ofSalvage is in the record of every salvage, and in no other: within a JSON string
+// the quotes would be escaped.
+var ofSalvage = []byte(`"salvage":true`)
+
+// parkedWork is parkedOf without the salvages, which may be far more than all else:
+// they are not even decoded.
+func parkedWork(v View, device change.DeviceID) ([]*Parked, error) {
+	return parkedBut(v, device, ofSalvage)
+}
+
+func parkedBut(v View, device change.DeviceID, without []byte) ([]*Parked, error) {
 	prefix := ""
 	if !device.IsZero() {
 		prefix = device.String() + "/"
@@ -79,6 +96,9 @@ func parkedOf(v View, device change.DeviceID) ([]*Parked, error) {
 	err := eachRecord(v, kindParked, prefix, func(id string, body []byte) error {
 		if len(id) < len(prefix) || id[:len(prefix)] != prefix {
 			return errStop
+		}
+		if without != nil && bytes.Contains(body, without) {
+			return nil
 		}
 		p, err := decodeParked(id, body)
 		if err != nil {

@@ -110,6 +110,7 @@ func (s *Session) standing(v View, cursor change.Cursor, scopes change.Hash) (*w
 			err = s.astray(v, cursor, re)
 			return re, nil, err
 		}
+		re.Reason = belowFloor
 		return re, nil, nil
 	case err != nil:
 		return nil, nil, fmt.Errorf("check cursor: %w", err)
@@ -120,6 +121,9 @@ func (s *Session) standing(v View, cursor change.Cursor, scopes change.Hash) (*w
 	}
 	return nil, list, nil
 }
+
+// belowFloor tells a person why a file is fetched anew.
+const belowFloor = "the hub no longer keeps the changes since this file last synced: it was away for long, or the hub had to begin its change log anew"
 
 // deltas packs a snapshot's changes into parts.
 type deltas struct {

@@ -277,7 +277,7 @@ func (b *batch) retry(p *Parked) ([]Settled, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := parkedOf(b.tx, p.Device)
+	list, err := parkedWork(b.tx, p.Device)
 	if err != nil {
 		return nil, err
 	}
@@ -345,7 +345,7 @@ func (b *batch) parkAgain(p *Parked, v verdict) ([]Settled, error) {
 
 // release tries the transactions that waited for id only.
 func (b *batch) release(id change.TxID) ([]Settled, error) {
-	all, err := parkedOf(b.tx, change.DeviceID{})
+	all, err := parkedWork(b.tx, change.DeviceID{})
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package hub
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/rule"
@@ -18,15 +19,24 @@ const codeSalvage = "salvage"
 
 // salvage parks the part of t that the hub really lacks.
 func (b *batch) salvage(rec *Received, t *change.Transaction) error {
+	if p, err := b.present(); err != nil || p.at.IsZero() { // a first life lost nothing
+		rec.Status, rec.Reason = Discarded, "nothing was lost: the hub was never put back"
+		return err
+	}
 	rest := *t
 	rest.Ops, rest.Unaware = nil, true // rows that one device held, not one piece of work
 	var places []uint32
+	wants := make([]want, len(t.Ops))
+	some := false
 	for i := range t.Ops {
-		keep, err := b.lacks(&t.Ops[i])
-		if err != nil {
+		var err error
+		if wants[i], err = b.lacks(&t.Ops[i]); err != nil {
 			return fmt.Errorf("salvage: %w", err)
 		}
-		if keep {
+		some = some || wants[i] == wanted && b.amount(&t.Ops[i])
+	}
+	for i := range t.Ops {
+		if wants[i] == wanted || wants[i] == had && some && b.amount(&t.Ops[i]) {
 			rest.Ops, places = append(rest.Ops, t.Ops[i]), append(places, uint32(i))
 		}
 	}
@@ -42,8 +52,15 @@ func (b *batch) salvage(rec *Received, t *change.Transaction) error {
 			other++
 		}
 	}
-	v := parkWhole(&rest, &refusal{code: codeSalvage, reason: fmt.Sprintf("the device held these rows when the hub was restored: %d that the hub no longer has, %d that it has with other values. Retry it to take them over, discard it to let them go",
-		gone, other)})
+	var which []string
+	if gone > 0 {
+		which = append(which, fmt.Sprintf("%d that the hub no longer has", gone))
+	}
+	if other > 0 {
+		which = append(which, fmt.Sprintf("%d that it has with other values", other))
+	}
+	v := parkWhole(&rest, &refusal{code: codeSalvage, reason: "the device held these rows when the hub was restored: " + strings.Join(which, ", ") +
+		". Retry it to take them over, discard it to let them go"})
 	v.park.Places, v.park.Salvage, v.park.Unaware = places, true, true
 	rec.Status, rec.Reason = v.status, v.reason
 	b.parked++
@@ -56,35 +73,59 @@ func (b *batch) salvage(rec *Received, t *change.Transaction) error {
 	return nil
 }
 
-// lacks reports whether an operation offers something that the hub does not have,
+// A want is what the hub makes of an operation that is offered.
+type want uint8
+
+const (
+	barred want = iota // the device may not know it, or it was not lost
+	had                // the hub has it so, or another salvage offers it
+	wanted
+)
+
+// lacks tells whether an operation offers something that the hub does not have,
 // that the device may know, and that no other salvage offers.
-func (b *batch) lacks(op *change.Op) (bool, error) {
+func (b *batch) lacks(op *change.Op) (want, error) {
 	tab := b.shape.table(op.Table)
 	if tab == nil || len(op.Key) != len(tab.key) {
-		return true, nil // it may have been lost with its table
+		return wanted, nil // it may have been lost with its table
 	}
 	op = tab.present(op)
 	row, err := b.tx.Row(tab.schema.Name, op.Key)
 	if err != nil {
-		return false, err
-	}
-	if row != nil && len(differing(tab, op, row)) == 0 {
-		return false, nil
+		return barred, err
 	}
 	if ok, err := b.mayKnow(tab, op, row); !ok || err != nil {
-		return false, err
+		return barred, err
+	}
+	if row != nil && len(differing(tab, op, row)) == 0 {
+		return had, nil
 	}
 	if row == nil {
 		// Deleted in the present life: then the restored hub had it, and somebody did
 		// not want it any more (I3).
 		if since, _, err := b.since(tab, op.Key); err != nil || deleted(since) {
-			return false, err
+			return barred, err
 		}
 	}
 	if err := b.loadOffers(); err != nil {
-		return false, err
+		return barred, err
 	}
-	return !b.isOffered(tab, op), nil
+	if b.isOffered(tab, op) {
+		return had, nil
+	}
+	return wanted, nil
+}
+
+// amount reports whether an operation sets what adds up. One piece of work often
+// moves an amount from row to row: taken over, let go of or held back one without the
+// other they would add up to something that never was. So all amounts of one salvage
+// stay together.
+func (b *batch) amount(op *change.Op) bool {
+	tab := b.shape.table(op.Table)
+	return tab != nil && slices.ContainsFunc(tab.present(op).Columns, func(name string) bool {
+		c := tab.column(name)
+		return c >= 0 && tab.cols[c].policy == rule.Counter
+	})
 }
 
 // differing lists the operation's columns whose values are not the row's.

@@ -39,7 +39,7 @@ func TestSalvageWaitsForAPerson(t *testing.T) {
 	}
 	// Another device held the same rows, and one more.
 	res, more := sb.offer(ins("product", "gone", "y"), upd("product", "changed", "name", "now", "before"), ins("product", "more", "z"))
-	if hub.Status(res.Status) != hub.Quarantined || !strings.Contains(res.Reason, ": 1 that the hub no longer has, 0 ") {
+	if hub.Status(res.Status) != hub.Quarantined || !strings.Contains(res.Reason, ": 1 that the hub no longer has. Retry") {
 		t.Fatalf("%+v", res)
 	}
 	for _, op := range []change.Op{ins("product", "gone", "y"), ins("product", "same", "x")} {
@@ -304,4 +304,53 @@ func TestSalvageTakenOverInParts(t *testing.T) {
 	w.must(err)
 	w.want("SELECT id, name FROM product ORDER BY id", "p|NULL\nu|new")
 	w.want("SELECT id FROM orders", "o")
+}
+
+// A transfer moves an amount between rows. Rows that were lost and held are taken over
+// one by one, amounts all at once or not at all: half a transfer is nothing that
+// anybody ever saw.
+func TestSalvageKeepsAmountsTogether(t *testing.T) {
+	const amounts = "SELECT group_concat(place || '=' || qty, ' ') FROM (SELECT place, qty FROM stock ORDER BY place)"
+	at := func(place string, was, now int) change.Op {
+		return updKey("stock", change.Key{val("A"), val(place)}, "qty", was, now)
+	}
+	w := newWorld(t, sealed)
+	w.sql("INSERT INTO product (id, code) VALUES ('p', 'A'); INSERT INTO stock VALUES ('A','x',0), ('A','y',0), ('A','z',0)")
+	a, b := w.site("a", everywhere), w.site("b", everywhere)
+	w.begin(change.Restored)
+	a.connect()
+	b.connect()
+	sa, sb := a.salvager(), b.salvager()
+	// Lost were 5 from x to y, and 3 from x to z, which b had not seen.
+	_, first := sa.offer(ins("product", "q", "tea"), at("x", 0, -8), at("y", 0, 5), at("z", 0, 3))
+	_, second := sb.offer(at("x", 0, -5), at("y", 0, 5))
+	if _, again := sb.offer(ins("product", "q", "tea"), at("x", 0, -8), at("z", 0, 3)); again.IsZero() {
+		t.Fatal("no id")
+	}
+	w.want("SELECT count(*) FROM _tidemark_record WHERE kind = 'parked'", "2") // nothing new in the third
+	if p := w.queue(); len(p[0].Places)+len(p[1].Places) != 6 {
+		t.Errorf("b's y is offered by a already, and belongs to its x: %+v", p)
+	}
+	// Whoever moved the 5 comes by.
+	a.applies(at("x", 0, -5), at("y", 0, 5))
+	w.must(w.hub.Sift(w.ctx))
+	if q := w.queue(); len(q) != 1 || q[0].ID != first || len(q[0].Places) != 4 {
+		t.Fatalf("after sifting: %+v", q)
+	}
+	if _, err := w.hub.Retry(w.ctx, second); err == nil {
+		t.Error("what was sifted out can be retried")
+	}
+	out, err := w.hub.Retry(w.ctx, first)
+	w.must(err)
+	if statuses(out) != "quarantined" || !strings.Contains(out[0].Reason, "offered: 1, amounts that may belong to them: 2") {
+		t.Errorf("%+v", out)
+	}
+	w.want(amounts, "x=-5 y=5 z=0")
+	w.want("SELECT name FROM product WHERE id = 'q'", "tea")
+	out, err = w.hub.Retry(w.ctx, first) // a second word
+	w.must(err)
+	if statuses(out) != "merged" {
+		t.Errorf("%+v", out)
+	}
+	w.want(amounts, "x=-8 y=5 z=3")
 }

@@ -99,7 +99,7 @@ func (s *Session) greet(ctx context.Context, m *wire.Hello, emit func(wire.Messa
 		return &wire.Fault{Code: "unsupported-version", Message: fmt.Sprintf("the edge speaks protocol %d to %d, this hub %d to %d", m.Min, m.Max, wire.MinProtocol, wire.MaxProtocol),
 			Hint: "update the older of the two", Fatal: true}
 	}
-	if err := s.become(ctx, m.Device); err != nil {
+	if err := s.become(ctx, m); err != nil {
 		return s.fail("hello", err)
 	}
 	if err := s.hear(ctx, m); err != nil {
@@ -122,6 +122,9 @@ func (s *Session) greet(ctx context.Context, m *wire.Hello, emit func(wire.Messa
 			return err
 		}
 		place, known, err = s.stand(v, m, w)
+		if w.Device.IsZero() && m.Device != s.device { // become did not know the name
+			w.Device = s.device
+		}
 		return err
 	})
 	if err != nil {
@@ -227,7 +230,9 @@ func (s *Session) push(ctx context.Context, m *wire.Push, emit func(wire.Message
 	if err != nil {
 		return s.fail("push", err)
 	}
-	s.took(res.Durable)
+	if !m.Salvage { // that chain is not the file's own
+		s.took(res.Durable)
+	}
 	return emit(&res)
 }
 

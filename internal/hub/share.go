@@ -118,7 +118,7 @@ func (k *book) sum(s *share, device change.DeviceID) (own held, has bool, others
 		case d == device:
 			own, has = x, true
 		default:
-			others += x.Left
+			others = sumCapped(others, x.Left)
 		}
 	}
 	return own, has, others, nil
@@ -175,13 +175,13 @@ func (l *lending) fairShare(t *table, c int, ask *wire.ShareLeft) (add int64, er
 	if room%(writers+1) > 0 {
 		fair++
 	}
-	free := max(room-others-out, 0)
+	free := max(room-sumCapped(others, out), 0)
 	target := out
 	switch {
 	case out < fair:
 		out += min(fair-out, free)
 		target = out
-	case out > 2*fair && free < fair:
+	case out-fair > fair && free < fair:
 		target = fair
 	}
 	s.Held[l.dev.ID.String()] = held{Inc: l.who.Inc, Epoch: l.epoch, Left: out}

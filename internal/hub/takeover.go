@@ -11,25 +11,40 @@ import (
 // A taking is what retrying a salvage does. Who held a lost row offered it, perhaps,
 // before whoever wrote it came by and handed it in again: what was written since is
 // worth more than what was held, and is only written over when a person says so
-// twice.
+// twice. Amounts are taken all at once or not at all.
 type taking struct {
 	ops        []change.Op // as they have to be on top of what stands now
 	places     []uint32    // theirs in what waits
 	rest       []change.Op // of rows that were written since they were offered
 	restPlaces []uint32
+	with       int // of rest: amounts that only belong to those
 }
 
 // takeOver sorts the operations of a salvage by what the hub's rows are now. force
 // writes over what was written since.
 func (b *batch) takeOver(t *change.Transaction, force bool) (taking, error) {
 	var k taking
+	now := make([]*change.Op, len(t.Ops))
+	contested := make([]bool, len(t.Ops))
+	torn, open := false, false // amounts written since, and not as they were offered
 	for i := range t.Ops {
-		op, contested, err := b.takeOne(&t.Ops[i])
-		switch {
-		case err != nil:
+		var err error
+		if now[i], contested[i], err = b.takeOne(&t.Ops[i]); err != nil {
 			return k, err
-		case contested && !force:
+		}
+		if b.amount(&t.Ops[i]) {
+			// One that is as it was offered makes the others complete, whoever wrote it.
+			torn, open = torn || contested[i] && now[i] != nil, open || now[i] != nil
+		}
+	}
+	for i, op := range now {
+		together := torn && open && b.amount(&t.Ops[i])
+		switch {
+		case !force && (together || contested[i] && op != nil):
 			k.rest, k.restPlaces = append(k.rest, t.Ops[i]), append(k.restPlaces, uint32(i))
+			if !contested[i] || op == nil {
+				k.with++
+			}
 		case op != nil:
 			op.BaseAt = 0
 			k.ops, k.places = append(k.ops, *op), append(k.places, uint32(i))
@@ -41,6 +56,9 @@ func (b *batch) takeOver(t *change.Transaction, force bool) (taking, error) {
 // takeOne is an operation on top of the hub's row as it is; nil when the row is so
 // already. contested says that it was written since it was offered.
 func (b *batch) takeOne(raw *change.Op) (op *change.Op, contested bool, err error) {
+	if idle(raw) {
+		return nil, false, nil
+	}
 	tab := b.shape.table(raw.Table)
 	if tab == nil || len(raw.Key) != len(tab.key) {
 		op := *raw
@@ -60,7 +78,7 @@ func (b *batch) takeOne(raw *change.Op) (op *change.Op, contested bool, err erro
 	}
 	diff := differing(tab, &now, row)
 	if len(diff) == 0 {
-		return nil, false, nil
+		return nil, len(since) > 0, nil
 	}
 	out := change.Op{Table: now.Table, Kind: change.Update, Key: now.Key, Rows: now.Rows}
 	for _, i := range diff {
@@ -127,7 +145,11 @@ func (k *taking) leftOver(p *Parked, t *change.Transaction, v verdict) (verdict,
 		if reason != "" {
 			reason += "; "
 		}
-		reason += fmt.Sprintf("rows that were written at the hub since they were offered: %d. Compare them; retry again to write over them, discard to keep the hub's", len(k.rest))
+		reason += fmt.Sprintf("rows that were written at the hub since they were offered: %d", len(k.rest)-k.with)
+		if k.with > 0 {
+			reason += fmt.Sprintf(", amounts that may belong to them: %d", k.with)
+		}
+		reason += ". Compare them; retry again to write over them, discard to keep the hub's"
 	}
 	p.Contested = len(k.rest) > 0
 	rest.Ops, places = append(rest.Ops, k.rest...), append(places, k.restPlaces...)
@@ -190,12 +212,18 @@ func (b *batch) siftOne(p *Parked) error {
 	}
 	var kept []change.Op
 	var places []uint32
+	wait := make([]bool, len(t.Ops))
+	some := false
 	for i := range t.Ops {
 		op, _, err := b.takeOne(&t.Ops[i])
 		if err != nil {
 			return err
 		}
-		if op != nil {
+		wait[i] = op != nil
+		some = some || wait[i] && b.amount(&t.Ops[i])
+	}
+	for i := range t.Ops {
+		if wait[i] || some && b.amount(&t.Ops[i]) {
 			kept, places = append(kept, t.Ops[i]), append(places, uint32(i))
 		}
 	}

@@ -37,7 +37,7 @@ func (b *batch) inspect(t *change.Transaction) ([]*work, error) {
 	}
 	total := 0
 	list := make([]work, len(t.Ops))
-	out := make([]*work, len(t.Ops))
+	out := make([]*work, 0, len(t.Ops))
 	for i := range t.Ops {
 		op := &t.Ops[i]
 		if op.BaseAt < 0 || op.BaseAt >= len(t.Bases) {
@@ -54,9 +54,12 @@ func (b *batch) inspect(t *change.Transaction) ([]*work, error) {
 			return nil, refuse("oversized", "row %s of %s holds %d bytes; this hub takes at most %d in one", op.Key, op.Table, size, lim.Row)
 		}
 		total += size
+		if idle(op) { // it asks for nothing
+			continue
+		}
 		list[i] = work{op: op, raw: op, at: i}
-		out[i] = &list[i]
-		if err := b.inspectOp(out[i]); err != nil {
+		out = append(out, &list[i])
+		if err := b.inspectOp(&list[i]); err != nil {
 			return nil, err
 		}
 	}
