@@ -81,10 +81,11 @@ type applier struct {
 	plans   map[string]*plan // by table and columns
 	refs    map[string][]ref // foreign keys by lower-case parent table
 	lifted  bool
-	wrote   map[string]bool // lower-case tables the pull wrote
+	wrote   map[string]bool // lower-case tables the pull or an outcome wrote
 	removal map[rowRef]*removal
 	removed []rowRef // keys of removal in order of arrival
 	displ   map[rowRef]*displaced
+	held    map[rowRef]held
 	seen    *keySet
 	lost    *wreck // nil: what the hub has not is not offered to it
 	first   bool
@@ -234,6 +235,7 @@ func (a *applier) begin() error {
 	a.wrote = map[string]bool{}
 	a.removal, a.removed = map[rowRef]*removal{}, nil
 	a.displ = map[rowRef]*displaced{}
+	a.held = nil
 	a.unique = map[string][]change.Unique{}
 	a.lifted = a.in.full || len(a.in.evict) > 0
 	a.first = false

@@ -87,6 +87,11 @@ func (a *applier) sweep() error {
 				continue
 			}
 			a.out.Gone++
+			if t.gap.unsure() && a.track(t, id) == nil { // it may never have been at the hub
+				if err := a.keepLocal(&plan{t: t}, key, nil); err != nil {
+					return err
+				}
+			}
 			if err := a.noteMissing(t, key, id); err != nil {
 				return err
 			}

@@ -14,7 +14,8 @@ type ref struct {
 	child    string   // table
 	from, to []string // columns, parallel
 	onDelete string
-	synced   bool // the child table syncs: its effects are in the delta
+	defaults []string // SQL expressions of the columns' defaults, parallel to from
+	synced   bool     // the child table syncs: its effects are in the delta
 }
 
 // A removal is a row about to leave the file, once its children are known.
@@ -41,6 +42,7 @@ func (e *Engine) references() (map[string][]ref, error) {
 			r := ref{child: t.Name, to: fk.To, onDelete: strings.ToUpper(fk.OnDelete), synced: e.tableInFile(t.Name) != nil}
 			for _, c := range fk.Columns {
 				r.from = append(r.from, t.Columns[c].Name)
+				r.defaults = append(r.defaults, t.Columns[c].Default)
 			}
 			p := strings.ToLower(fk.Parent)
 			out[p] = append(out[p], r)
@@ -109,19 +111,14 @@ func (a *applier) hold() error {
 // needed reports whether a child keeps a waiting row from going.
 func (a *applier) needed(rm *removal) (bool, error) {
 	for _, r := range a.refs[strings.ToLower(rm.t.file)] {
-		if r.synced && len(a.order) == 0 && len(a.removal) == 0 {
+		if !r.synced || len(a.order) == 0 && len(a.removal) == 0 {
 			continue
 		}
 		held := false
 		err := a.children(rm, r, func(child *table, key change.Key) {
-			switch child {
-			case nil:
-				held = held || r.onDelete == "RESTRICT" || r.onDelete == "NO ACTION"
-			default:
-				tr := a.track(child, key.ID())
-				other := a.removal[rowRef{child.schema.Name, key.ID()}]
-				held = held || tr != nil && a.active(tr) || other != nil && other.held
-			}
+			tr := a.track(child, key.ID())
+			other := a.removal[rowRef{child.schema.Name, key.ID()}]
+			held = held || tr != nil && a.active(tr) || other != nil && other.held
 		})
 		if err != nil || held {
 			return held, err
@@ -130,31 +127,19 @@ func (a *applier) needed(rm *removal) (bool, error) {
 	return false, nil
 }
 
-// children visits the rows that point at a row by one foreign key: by key for a
-// synced table, and once without one for another table that has any.
+// children visits the rows of a synced table that point at a row by one foreign key.
 func (a *applier) children(rm *removal, r ref, visit func(*table, change.Key)) error {
+	child := a.e.tableInFile(r.child)
+	if child == nil || child.missing {
+		return nil
+	}
 	parent, err := a.parentValues(rm, r)
 	if err != nil || parent == nil {
 		return err
 	}
-	child := a.e.tableInFile(r.child)
-	cols := "1"
-	if child != nil {
-		if child.missing {
-			return nil
-		}
-		cols = sqlite.QuoteAll("", child.keyNames())
-	}
-	sql := "SELECT " + cols + " FROM " + sqlite.Quote(r.child) + " WHERE " + matches(r.from)
-	if child == nil {
-		sql += " LIMIT 1"
-	}
 	var keys []change.Key
+	sql := "SELECT " + sqlite.QuoteAll("", child.keyNames()) + " FROM " + sqlite.Quote(r.child) + " WHERE " + matches(r.from)
 	err = sqlite.Query(a.e.conn, sql, func(s *sqlite.Stmt) error {
-		if child == nil {
-			keys = append(keys, nil)
-			return nil
-		}
 		keys = append(keys, change.Key(readRow(s, len(child.key))))
 		return nil
 	}, parent...)
@@ -204,41 +189,6 @@ func matches(cols []string) string {
 	return strings.Join(parts, " AND ")
 }
 
-// orphan does to rows of the application's local-only tables what their foreign
-// key says, since foreign keys are off on this connection.
-func (a *applier) orphan(rm *removal) error {
-	for _, r := range a.refs[strings.ToLower(rm.t.file)] {
-		if r.synced {
-			continue
-		}
-		parent, err := a.parentValues(rm, r)
-		if err != nil {
-			return err
-		}
-		if parent == nil {
-			continue
-		}
-		sql := "DELETE FROM " + sqlite.Quote(r.child)
-		switch r.onDelete {
-		case "SET NULL", "SET DEFAULT":
-			sql = "UPDATE " + sqlite.Quote(r.child) + " SET "
-			for i, c := range r.from {
-				if i > 0 {
-					sql += ", "
-				}
-				sql += sqlite.Quote(c) + "=NULL"
-			}
-		case "CASCADE":
-		default:
-			continue
-		}
-		if err := sqlite.Exec(a.e.conn, sql+" WHERE "+matches(r.from), parent...); err != nil {
-			return fmt.Errorf("children of table %s in %s: %w", rm.t.schema.Name, r.child, err)
-		}
-	}
-	return nil
-}
-
 // keepHeld keeps a row that the hub no longer has, noting that it has not.
 func (a *applier) keepHeld(r rowRef, rm *removal) error {
 	if d := a.displ[r]; d != nil {
@@ -277,9 +227,6 @@ func (a *applier) keepHeld(r rowRef, rm *removal) error {
 func (a *applier) childSeqs(rm *removal) (seqs []uint64, err error) {
 	for _, r := range a.refs[strings.ToLower(rm.t.file)] {
 		err := a.children(rm, r, func(child *table, key change.Key) {
-			if child == nil {
-				return
-			}
 			if tr := a.track(child, key.ID()); tr != nil {
 				seqs = append(seqs, tr.seqs...)
 			}
@@ -291,7 +238,7 @@ func (a *applier) childSeqs(rm *removal) (seqs []uint64, err error) {
 	return seqs, nil
 }
 
-// wroteFile reports whether the pull wrote a table of the file.
+// wroteFile reports whether the pull or an outcome wrote a table of the file.
 func (a *applier) wroteFile(name string) bool {
 	t := a.e.tableInFile(name)
 	return t != nil && a.wrote[strings.ToLower(t.schema.Name)]

@@ -70,6 +70,7 @@ func (a *applier) receiveGone(p *plan, key change.Key) error {
 
 func (a *applier) receiveRow(p *plan, in []change.Value) error {
 	a.out.Rows++
+	a.e.untaken = a.e.untaken || len(p.t.gap.Columns) > 0 && !a.in.resolve
 	row := in
 	if !p.same {
 		row = make([]change.Value, len(p.from))
@@ -110,10 +111,11 @@ func (a *applier) receiveRow(p *plan, in []change.Value) error {
 	return a.write(p, row, key, id)
 }
 
-// keepUnsure keeps a copy of a row with pending work on top, whose other values may
-// have been written while capture was missing.
+// keepUnsure keeps a copy of a row with pending work on top, whose other values may be
+// the application's: its table is new to capture. What was written while triggers were
+// lost is pending work itself by now (see pendingWrites).
 func (a *applier) keepUnsure(p *plan, key change.Key, row []change.Value) error {
-	if !p.t.gap.unsure() {
+	if !p.t.gap.Behind {
 		return nil
 	}
 	return a.keepLocal(p, key, row)
@@ -147,7 +149,8 @@ func (a *applier) write(p *plan, row []change.Value, key change.Key, id string) 
 	} else {
 		err = p.bring(a.e.conn, row)
 	}
-	if !unique(err) {
+	crowded := unique(err)
+	if err != nil && !crowded || err == nil && len(a.held) == 0 {
 		return err
 	}
 	if key == nil {
@@ -156,7 +159,12 @@ func (a *applier) write(p *plan, row []change.Value, key change.Key, id string) 
 		key = p.t.keyOf(full)
 		id = key.ID()
 	}
-	return a.makeRoom(p, row, key, id)
+	if crowded {
+		if err := a.makeRoom(p, row, key, id); err != nil {
+			return err
+		}
+	}
+	return a.giveBack(p.t, key, id)
 }
 
 // put writes a whole row in table order.
@@ -205,6 +213,9 @@ func (a *applier) unremove(ref rowRef) {
 }
 
 func (a *applier) erase(t *table, key change.Key) error {
+	if err := a.setBy(t, key); err != nil {
+		return err
+	}
 	return sqlite.Exec(a.e.conn, "DELETE FROM "+t.sql()+" WHERE "+t.whereKey(), key...)
 }
 

@@ -44,21 +44,45 @@ func TestTrapS6_LocalOnlyChildrenFollowTheirForeignKey(t *testing.T) {
 	l.sync()
 	c.exec(`CREATE TABLE draft (x INTEGER PRIMARY KEY, p TEXT REFERENCES patient ON DELETE CASCADE);
 		CREATE TABLE recent (p TEXT REFERENCES patient ON DELETE SET NULL, n);
-		CREATE TABLE pinned (p TEXT REFERENCES patient);
-		INSERT INTO draft VALUES (1,'a'), (2,'b'); INSERT INTO recent VALUES ('a', 1); INSERT INTO pinned VALUES ('k')`)
+		CREATE TABLE page (x REFERENCES draft ON DELETE CASCADE, up REFERENCES page(n) ON DELETE CASCADE, n UNIQUE);
+		CREATE TABLE mark (n REFERENCES page(n) ON DELETE SET DEFAULT);
+		CREATE TABLE usual (p TEXT DEFAULT ('b') REFERENCES patient ON DELETE SET DEFAULT);
+		INSERT INTO draft VALUES (1,'a'), (2,'b'); INSERT INTO recent VALUES ('a', 1); INSERT INTO usual VALUES ('a');
+		INSERT INTO page VALUES (1,NULL,'p1'), (2,NULL,'p2'), (NULL,'p1','p3'), (2,NULL,NULL); INSERT INTO mark VALUES ('p3'), ('p2')`)
 	c.h.del("patient", text("a"))
-	c.h.del("patient", text("k"))
 	l.sync()
 	c.want("SELECT x, p FROM draft", "2|'b'")
 	c.want("SELECT p, n FROM recent", "NULL|1")
-	c.want("SELECT id FROM patient ORDER BY id", "'b'\n'k'") // k is held: the app still points at it
+	c.want("SELECT p FROM usual", "'b'")
+	c.want("SELECT n FROM page ORDER BY n", "NULL\n'p2'")
+	c.want("SELECT n FROM mark ORDER BY n", "NULL\n'p2'")
+	c.want("SELECT id FROM patient ORDER BY id", "'b'\n'k'")
 	c.foreign()
-	c.agree(false)
-	c.exec("DELETE FROM pinned")
-	c.h.put("patient", text("z"), num(1), text("Zoe"), num(0), change.Null)
-	l.sync()
-	c.want("SELECT id FROM patient ORDER BY id", "'b'\n'z'")
 	c.agree(true)
+}
+
+// What a table that does not sync would forbid happened at the hub: the row goes, and
+// what points at it stays, whether it never synced or the hub gave the table up.
+func TestTrapS6_LocalOnlyChildrenHoldNothing(t *testing.T) {
+	c := enrolled(t)
+	for _, id := range []string{"a", "k", "m"} {
+		c.h.put("patient", text(id), num(1), text("Ann"), num(0), change.Null)
+	}
+	l := c.dial()
+	l.sync()
+	c.exec(`CREATE TABLE pinned (p TEXT REFERENCES patient); CREATE TABLE must (p TEXT NOT NULL REFERENCES patient ON DELETE SET NULL);
+		INSERT INTO pinned VALUES ('k'); INSERT INTO must VALUES ('m')`)
+	c.h.del("patient", text("k"))
+	c.h.del("patient", text("m"))
+	l.sync()
+	c.want("SELECT id FROM patient", "'a'")
+	c.want("SELECT p FROM pinned", "'k'")
+	c.want("SELECT p FROM must", "'m'")
+	c.agree(true)
+	ev, err := c.e.Events()
+	if err != nil || len(ev) != 2 || ev[0].Kind != EventDangling || !strings.Contains(ev[0].Detail+ev[1].Detail, "rows of pinned") {
+		t.Errorf("events %+v, %v", ev, err)
+	}
 }
 
 func TestTrapS19_UniqueCollisionStepsAside(t *testing.T) {

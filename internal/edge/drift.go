@@ -18,6 +18,8 @@ type Drift struct {
 	Gap     []string
 	Missing []string // synced tables that the file lacks now
 	Notes   []string // columns that do not sync, and such
+
+	found int // rows with pending work that hold more; it is in the outbox now
 }
 
 // CheckDrift compares the file with what capture was built for and repairs
@@ -46,6 +48,7 @@ func (e *Engine) CheckDrift() (*Drift, error) {
 	if err != nil {
 		return nil, fmt.Errorf("check drift: %w", err)
 	}
+	e.synced = e.synced || d.found > 0 // this commit waited for the disk
 	return d, nil
 }
 
@@ -105,6 +108,9 @@ func (e *Engine) recapture() (*Drift, error) {
 	}
 	if err := e.noteShared(); err != nil {
 		return nil, err
+	}
+	if d.found, err = e.pendingWrites(d.Gap); err != nil {
+		return nil, fmt.Errorf("hand in what was not captured: %w", err)
 	}
 	if len(d.Repaired)+len(d.Missing)+len(d.Gap) > 0 {
 		e.cfg.Logger.Warn("schema drift", "repaired", d.Repaired, "missing", d.Missing, "gap", d.Gap)
@@ -168,7 +174,13 @@ func (e *Engine) noteLost(t *table) error {
 			return err
 		}
 	}
-	return e.widenGap(t, gap{Lost: true})
+	// A table without a row was made anew. What comes to stand in it before the
+	// comparison, such as pending work, does not make the other rows deleted.
+	empty, err := e.emptyTable(t)
+	if err != nil {
+		return err
+	}
+	return e.widenGap(t, gap{Lost: !empty, Behind: empty})
 }
 
 // noteMissing notes that a table is gone: should it come back, then without the rows

@@ -55,6 +55,7 @@ type Engine struct {
 	device      change.DeviceID    // zero until Install
 	incarnation change.Incarnation // zero until Install
 
+	untaken bool                    // see takeUntaken
 	synced  bool                    // every exported transaction outlives a power cut (see sync)
 	hook    func(step string) error // tests make a step of apply fail with it
 	contact time.Time               // of the last word from the hub in this process

@@ -57,9 +57,11 @@ func (e *Engine) export(now time.Time) (n int, err error) {
 		return 0, fmt.Errorf("export: %w", err)
 	}
 	if drifted {
-		if _, err := e.recapture(); err != nil {
+		d, err := e.recapture()
+		if err != nil {
 			return 0, err
 		}
+		n += d.found
 	}
 	return n, nil
 }

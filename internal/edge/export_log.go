@@ -3,6 +3,7 @@ package edge
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tidemark-sync/tidemark/change"
@@ -24,6 +25,7 @@ type touch struct {
 	key           change.Key
 	before, after []change.Value // of table.names
 	records       []uint64       // newest first
+	varied        bool           // in between it was otherwise than after
 }
 
 // A group is the log records of one transaction, or of everything that unaware
@@ -84,6 +86,8 @@ type logReader struct {
 	in      map[rowID]*touch // of now
 	to      rowID            // of the undoKeyTo record just read
 	moving  bool
+	absent  rowID // of the undoAbsent record read last
+	room    int   // how many records before it may be of the same OR REPLACE
 	records int
 	keyless int
 }
@@ -156,12 +160,34 @@ func (r *logReader) record(s *sqlite.Stmt) error {
 		c = &touch{id: id, key: key, after: was}
 		r.in[id] = c
 		r.now.touched = append(r.now.touched, c)
+	} else if !c.varied && !r.replaced(kind, id) {
+		c.varied = !sameImage(c.before, c.after)
 	}
 	c.records = append(c.records, uint64(s.ColumnInt64(logRid)))
 	c.before = r.before(s, t, n, kind, was)
 	r.state[id] = c.before
 	r.link(kind, id)
+	r.around(t, kind, id)
 	return nil
+}
+
+// replaced reports whether a record and the one of the row's absence read before it
+// are one OR REPLACE: nobody saw the row missing.
+func (r *logReader) replaced(kind undoKind, id rowID) bool {
+	return kind == undoFull && r.room > 0 && r.absent == id
+}
+
+// around keeps that a row was absent while the records before that may be what an OR
+// REPLACE wrote down of it: the row by its key, and rows by each unique value.
+func (r *logReader) around(t *table, kind undoKind, id rowID) {
+	switch kind {
+	case undoAbsent:
+		r.absent, r.room = id, 1+len(t.schema.Unique)
+	case undoFull:
+		r.room--
+	default:
+		r.room = 0
+	}
 }
 
 // before is the row's state before a record, given its state after.
@@ -199,6 +225,8 @@ func (r *logReader) before(s *sqlite.Stmt, t *table, n int, kind undoKind, after
 	}
 	return vals
 }
+
+func sameImage(a, b []change.Value) bool { return slices.Equal(a, b) && (a == nil) == (b == nil) }
 
 // link joins the two records of a key change.
 func (r *logReader) link(kind undoKind, id rowID) {

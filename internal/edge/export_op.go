@@ -13,7 +13,7 @@ func (x *exporter) ops(g *group) ([]change.Op, error) {
 	var out []change.Op
 	for _, c := range g.touched {
 		t := &x.e.tables[c.id.table]
-		if slices.Equal(c.before, c.after) && (c.before == nil) == (c.after == nil) {
+		if sameImage(c.before, c.after) && !c.varied {
 			continue
 		}
 		slices.Reverse(c.records)
@@ -37,6 +37,12 @@ func (x *exporter) rowOps(out []change.Op, t *table, c *touch, op change.Op) ([]
 		return nil, err
 	}
 	switch {
+	case sameImage(c.before, c.after):
+		// It cancels out. Somebody may have copied the file in between: the copy hands
+		// in the first part under the same id, and the hub must learn that this one
+		// took it back (trap D22).
+		op.Kind, op.BaseAt = change.Update, x.baseAt(edits.row(x.cursor))
+		return append(out, op), nil
 	case c.before == nil:
 		op.Kind, op.Columns, op.New = change.Insert, t.names, c.after
 		op.BaseAt = x.baseAt(edits.row(x.cursor))

@@ -154,6 +154,9 @@ func (h *fakeHub) apply(tx *change.Transaction, by change.Incarnation) {
 		t := h.table(op.Table)
 		names := t.StoredNames()
 		row := slices.Clone(h.rows[t.Name][op.Key.ID()])
+		if op.Kind == change.Update && len(op.Columns) == 0 {
+			continue // it cancelled out
+		}
 		if op.Kind == change.Delete {
 			h.set(by, t.Name, op.Key, nil)
 			continue
@@ -177,13 +180,22 @@ func (h *fakeHub) apply(tx *change.Transaction, by change.Incarnation) {
 }
 
 // concurrent tells whether somebody else touched a row that its author had not
-// seen.
+// seen, or a counter does not stand where its author had it, so that it becomes
+// something else than the edge has.
 func (h *fakeHub) concurrent(tx *change.Transaction) bool {
 	for i := range tx.Ops {
 		op := &tx.Ops[i]
 		at, _ := strconv.Atoi(tx.Bases[op.BaseAt].Token)
 		for _, e := range h.log[min(at, len(h.log)):] {
 			if e.table == op.Table && e.id == op.Key.ID() && e.by != tx.Incarnation {
+				return true
+			}
+		}
+		row := h.rows[op.Table][op.Key.ID()]
+		for j, c := range op.Columns {
+			t := h.table(op.Table)
+			if op.Kind == change.Update && row != nil && h.setup.Rules.Table(op.Table).PolicyOf(c) == rule.Counter &&
+				row[slices.Index(t.StoredNames(), c)] != op.Base[j] {
 				return true
 			}
 		}

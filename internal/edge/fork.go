@@ -106,11 +106,11 @@ func (e *Engine) splitNow(r rift) error {
 	if err := e.rechainSalvage(); err != nil {
 		return err
 	}
-	if err := e.dropLeases(); err != nil {
-		return err
-	}
 	if r.lost == allKnown && again == 0 && r.device.IsZero() {
-		detail := fmt.Sprintf("the file was restored, or is a copy: it goes on as incarnation %s after %s, unsettled: %d", e.incarnation, was, len(order))
+		detail := fmt.Sprintf("the file was restored, or is a copy: it goes on as incarnation %s, after %s", e.incarnation, was)
+		if len(order) > 0 {
+			detail += "; handed in as such: " + transactions(len(order))
+		}
 		if err := e.addEvent(EventFork, detail); err != nil {
 			return err
 		}

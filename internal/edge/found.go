@@ -33,13 +33,13 @@ func (e *Engine) resolve(list []*finding, r *VerifyReport) error {
 		return errMoved
 	}
 	counts := map[string]int{}
-	lost := e.wentWithout(r)
-	if len(lost) > 0 || slices.ContainsFunc(list, func(f *finding) bool { return len(f.found) > 0 }) {
+	lost, late := e.wentWithout(r)
+	if len(lost)+len(late) > 0 || slices.ContainsFunc(list, func(f *finding) bool { return len(f.found) > 0 }) {
 		err := sqlite.Immediate(e.conn, func() error {
 			if _, err := e.export(e.cfg.Clock.Now()); err != nil {
 				return err
 			}
-			return e.handIn(list, lost, counts)
+			return e.handIn(list, lost, late, counts)
 		})
 		if err != nil {
 			return fmt.Errorf("hand in what was not captured: %w", err)
@@ -85,7 +85,7 @@ type handing struct {
 
 // handIn writes what was found into the outbox. A row that has changed since the
 // comparison is left out: that change was captured, or came from the hub.
-func (e *Engine) handIn(list []*finding, lost []*table, counts map[string]int) error {
+func (e *Engine) handIn(list []*finding, lost, late []*table, counts map[string]int) error {
 	x, err := e.newExporter(e.cfg.Clock.Now())
 	if err != nil {
 		return err
@@ -115,11 +115,16 @@ func (e *Engine) handIn(list []*finding, lost []*table, counts map[string]int) e
 			return fmt.Errorf("table %s: %w", t.schema.Name, err)
 		}
 	}
+	for _, t := range late {
+		if err := h.parked(t, counts); err != nil {
+			return fmt.Errorf("table %s: %w", t.schema.Name, err)
+		}
+	}
 	if err := h.flush(); err != nil {
 		return err
 	}
 	for _, n := range slices.Sorted(maps.Keys(counts)) {
-		if err := e.addEvent(EventFound, fmt.Sprintf("%d rows of %s hold work that nobody captured; it is handed in", counts[n], n)); err != nil {
+		if err := e.addEvent(EventFound, fmt.Sprintf("%s of %s held work that nobody captured; it is handed in", rowCount(counts[n]), n)); err != nil {
 			return err
 		}
 	}
@@ -141,21 +146,68 @@ func (h *handing) flush() error {
 	return nil
 }
 
-// wentWithout lists the tables of a comparison that were without capture.
-func (e *Engine) wentWithout(r *VerifyReport) (out []*table) {
+// wentWithout lists the tables of a comparison that were without capture, and those
+// with columns that are shared only now.
+func (e *Engine) wentWithout(r *VerifyReport) (lost, late []*table) {
 	for i := range r.Tables {
-		if t := e.tableNamed(r.Tables[i].Table); t != nil && !t.missing && t.gap.Lost && !t.gap.Behind {
-			out = append(out, t)
+		t := e.tableNamed(r.Tables[i].Table)
+		if t == nil || t.missing {
+			continue
+		}
+		if t.gap.Lost && !t.gap.Behind {
+			lost = append(lost, t)
+		}
+		if len(t.gap.Columns) > 0 {
+			late = append(late, t)
 		}
 	}
-	return out
+	return lost, late
 }
 
 // beneath finds what was written without capture to rows that have pending work: they
 // stand otherwise than the hub's version with that work on top.
 func (h *handing) beneath(t *table, counts map[string]int) error {
+	return h.pendingRows(t, func(tr *track, want []change.Value) {
+		if op, ok := tr.uncaptured(want); ok {
+			h.bring = append(h.bring, op)
+			counts[t.schema.Name]++
+		}
+	})
+}
+
+// parked hands in what rows that wait at the hub have in columns which it has only now:
+// it knows no such row yet, so no comparison finds it.
+func (h *handing) parked(t *table, counts map[string]int) error {
+	start, err := h.e.startValues(t)
+	if err != nil {
+		return err
+	}
+	return h.pendingRows(t, func(tr *track, want []change.Value) {
+		if tr.shadow != nil || want == nil || tr.local == nil {
+			return
+		}
+		op := change.Op{Table: t.schema.Name, Key: tr.key, Kind: change.Update}
+		for i, n := range t.names {
+			if t.gap.holds(n) && tr.local[i] != start[i] && !t.sameValue(i, want[i], tr.local[i]) {
+				op.Columns, op.New, op.Base = append(op.Columns, n), append(op.New, tr.local[i]), append(op.Base, start[i])
+			}
+		}
+		if len(op.Columns) > 0 {
+			h.bring = append(h.bring, op)
+			counts[t.schema.Name]++
+		}
+	})
+}
+
+// pendingRows visits the rows of a table that have pending work, with what they should
+// be: the hub's version with that work on top.
+func (h *handing) pendingRows(t *table, fn func(tr *track, want []change.Value)) error {
 	a := &applier{e: h.e, in: &incoming{}, now: h.e.cfg.Clock.Now(), fresh: map[uint64]bool{}, txs: map[uint64]*outgoing{}}
 	if err := a.loadTracks(); err != nil {
+		return err
+	}
+	empty, err := h.e.emptyTable(t)
+	if err != nil {
 		return err
 	}
 	for _, tr := range a.order {
@@ -165,14 +217,14 @@ func (h *handing) beneath(t *table, counts map[string]int) error {
 		if err := a.touch(tr); err != nil {
 			return err
 		}
+		if tr.local == nil && empty {
+			continue // a table without a row was made anew, not emptied
+		}
 		want, err := a.target(tr)
 		if err != nil {
 			return err
 		}
-		if op, ok := tr.uncaptured(want); ok {
-			h.bring = append(h.bring, op)
-			counts[t.schema.Name]++
-		}
+		fn(tr, want)
 	}
 	return nil
 }
@@ -192,7 +244,7 @@ func (tr *track) uncaptured(want []change.Value) (op change.Op, ok bool) {
 	}
 	op.Kind = change.Update
 	for i, n := range tr.t.names {
-		if !tr.t.gap.holds(n) && !tr.t.sameValue(i, want[i], tr.local[i]) {
+		if !tr.t.gap.holds(n) && !tr.t.sameValue(i, want[i], tr.local[i]) && !tr.t.retyped(i, want[i], tr.local[i]) {
 			op.Columns, op.New, op.Base = append(op.Columns, n), append(op.New, tr.local[i]), append(op.Base, want[i])
 		}
 	}

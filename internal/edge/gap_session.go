@@ -71,3 +71,19 @@ func (e *Engine) openGaps() (out []string, err error) {
 	}
 	return out, nil
 }
+
+// compareAnew begins a comparison again: what came between its questions has values that
+// were not taken, in buckets that were not asked for. When others write all the time, the
+// gap stays open for the next session.
+func (s *Session) compareAnew(at change.Cursor, emit emitFunc) error {
+	v := s.verify
+	if s.mending.tries++; s.mending.tries <= gapTries {
+		v.begin()
+		return s.askVerify(emit, v.tables, nil)
+	}
+	v.done, v.report.At = true, at
+	for i := range v.report.Tables {
+		v.report.Tables[i].closed = false
+	}
+	return s.pull(emit, true)
+}

@@ -361,6 +361,16 @@ func TestHello_TellsTheFilesPast(t *testing.T) {
 	if h := last(); len(h.Seal) == 0 {
 		t.Error("the seal is gone")
 	}
+	// A prepared file has a cursor and no seal: the next answer brings it, even one
+	// that brings nothing else.
+	if err := c.e.locked(func() error { return c.e.setMeta(metaSeal, change.Null) }); err != nil {
+		t.Fatal(err)
+	}
+	c.dial().sync()
+	c.dial().sync()
+	if h := last(); len(h.Seal) == 0 {
+		t.Error("the seal did not come late")
+	}
 	// The parent is named until the hub has answered once.
 	_, was := c.e.Identity()
 	if err := c.e.locked(c.e.fork); err != nil {

@@ -327,6 +327,26 @@ func TestLease_RestoredHubSkipsAhead(t *testing.T) {
 	c.want("SELECT max(last) FROM _tidemark_lease WHERE name = 'invoice.no'", "5020")
 }
 
+// A life that begins from a copy without the grants of the life before, which had skipped
+// ahead itself, skips further than that one.
+func TestLease_HubSetBackTwiceSkipsTwice(t *testing.T) {
+	f := started(t, 2)
+	before := f.report().Numbers[0].Next
+	for range 2 { // what the first of these lives granted is lost with it
+		if _, err := f.store.Begin(t.Context(), change.Restored); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.syncAll()
+	for range 8 {
+		f.edges[0].exec("INSERT INTO invoice (id) VALUES (hex(randomblob(8)))")
+	}
+	f.syncAll()
+	if next := f.report().Numbers[0].Next; next != before+2*16*10+10 {
+		t.Fatalf("next is %d after %d", next, before)
+	}
+}
+
 // Three devices and the hub share what there is; nothing is sold twice, and what a
 // device does not need comes to the others in time.
 func TestShare_FairParts(t *testing.T) {
@@ -576,6 +596,8 @@ func TestLease_HubAnswersOnlyWhatItCan(t *testing.T) {
 		t.Fatalf("a device that only reads got %+v %v", g, err)
 	}
 	f.must(f.hub.SetGrants(ctx, dev, []rule.Grant{{Scope: rule.ScopeAll, Verbs: rule.Every}}))
+	_, err = f.hub.Begin(ctx, change.Restored) // only then a device may know better
+	f.must(err)
 	g, err = f.hub.Lease(ctx, dev, inc, &wire.LeaseAsk{ID: 92, Numbers: []wire.NumberLeft{{Name: "invoice.no", Highest: rule.MaxNumber - 3}}})
 	if err != nil || len(g.Numbers) != 0 {
 		t.Fatalf("numbers beyond the last: %+v %v", g, err)

@@ -121,6 +121,19 @@ func (a *applier) keepSeal() error {
 	return a.e.setMeta(metaSeal, change.Null)
 }
 
+// sealLate keeps the hub's seal of the cursor that the file has already: a prepared
+// file comes with a cursor, but no seal.
+func (e *Engine) sealLate(seal []byte) error {
+	v, err := e.meta(metaSeal)
+	if err != nil || len(seal) == 0 || !v.IsNull() {
+		return err
+	}
+	if err := e.setMeta(metaSeal, change.Blob(seal)); !busy(err) { // busy: the next pull brings it, too
+		return err
+	}
+	return nil
+}
+
 // noteAnew tells people that everything was fetched anew, and why.
 func (a *applier) noteAnew() error {
 	if !a.in.full || a.in.why == "" {

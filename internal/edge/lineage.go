@@ -172,6 +172,13 @@ func (e *Engine) enterLife(progress uint64, again int) error {
 	return e.setMeta(metaEpoch, epochValue(e.epoch))
 }
 
+func rowCount(n int) string {
+	if n == 1 {
+		return "1 row"
+	}
+	return fmt.Sprintf("%d rows", n)
+}
+
 func transactions(n int) string {
 	switch n {
 	case 0:

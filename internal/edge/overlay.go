@@ -2,6 +2,7 @@ package edge
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/merge"
@@ -139,34 +140,42 @@ func (a *applier) active(tr *track) bool {
 	return false
 }
 
-// overlay writes the tracked rows that the pull or an outcome touched.
+// overlay writes the tracked rows that the pull or an outcome touched, and those
+// that had to make room for one of them: they may stand before it in the order.
 func (a *applier) overlay() error {
-	for _, tr := range a.order {
-		if !tr.dirty && len(tr.seqs) > 0 {
-			continue
-		}
-		if err := a.touch(tr); err != nil {
-			return err
-		}
-		want, err := a.target(tr)
-		if err != nil {
-			return err
-		}
-		tr.done = true
-		if tr.stands && !a.gone(tr) && slices.Equal(want, tr.local) && (want == nil) == (tr.local == nil) {
-			continue
-		}
-		if want == nil {
-			if err := a.remove(tr.t, tr.key, tr.id); err != nil {
+	for again := true; again; {
+		again = false
+		for _, tr := range a.order {
+			if tr.done || !tr.dirty && len(tr.seqs) > 0 {
+				continue
+			}
+			again = true
+			if err := a.overlayRow(tr); err != nil {
 				return err
 			}
-			continue
-		}
-		if err := a.put(tr.t, tr.key, tr.id, want); err != nil {
-			return err
 		}
 	}
 	return nil
+}
+
+func (a *applier) overlayRow(tr *track) error {
+	if err := a.touch(tr); err != nil {
+		return err
+	}
+	want, err := a.target(tr)
+	if err != nil {
+		return err
+	}
+	tr.done = true
+	if tr.stands && !a.gone(tr) && slices.Equal(want, tr.local) && (want == nil) == (tr.local == nil) {
+		return nil
+	}
+	if want == nil {
+		return a.remove(tr.t, tr.key, tr.id)
+	}
+	// A refusal may bring back a child whose parent was deleted here meanwhile.
+	a.wrote[strings.ToLower(tr.t.schema.Name)] = true
+	return a.put(tr.t, tr.key, tr.id, want)
 }
 
 // gone reports whether a row was taken out of the way for a moment.

@@ -131,7 +131,7 @@ func (a *applier) storeSalvage() error {
 	if len(ops) == 0 {
 		return nil
 	}
-	if err := a.e.addEvent(EventSalvage, fmt.Sprintf("%d rows that this file held and the restored hub lacks or has otherwise are offered to it", len(ops))); err != nil {
+	if err := a.e.addEvent(EventSalvage, rowCount(len(ops))+" that this file held and the restored hub lacks, or has otherwise: offered to the hub for review"); err != nil {
 		return err
 	}
 	c, err := a.e.newSalvageChain(a.in.next)

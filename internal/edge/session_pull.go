@@ -284,7 +284,7 @@ func (e *Engine) bring(in *incoming) (*applied, error) {
 			return nil, err
 		}
 		if v.Str() == in.next.String() && uint64(mark) == in.mark {
-			return nil, nil
+			return nil, e.sealLate(in.seal)
 		}
 	}
 	return e.apply(in)

@@ -142,6 +142,9 @@ func (s *Session) digests(m *wire.Digests, emit emitFunc) error {
 		// The delta before this could not be installed, or another one followed it.
 		return s.askVerify(emit, v.nextTables(), v.asked)
 	}
+	if untaken := s.e.takeUntaken(); untaken && v.asked != nil {
+		return s.compareAnew(m.At, emit)
+	}
 	if v.asked == nil {
 		err = s.compareDigests(m)
 	} else {
