@@ -216,7 +216,7 @@ go on: tidemark device revoke NAME --held.`,
 					return err
 				}
 				if err := off.Core.Allow(ctx, v.ID); err != nil {
-					return notHeld(err)
+					return notHeld(v.Name, err)
 				}
 				return d.show(map[string]string{"allowed": v.ID.String(), "name": v.Name}, func(w io.Writer) {
 					fmt.Fprintf(w, "the held file of device %s (%s) may go on; it is back within a minute\n", v.Name, v.ID)
@@ -226,9 +226,9 @@ go on: tidemark device revoke NAME --held.`,
 	}
 }
 
-func notHeld(err error) error {
+func notHeld(name string, err error) error {
 	if errors.Is(err, hub.ErrNotHeld) {
-		return fail(exitUsage, err, "tidemark device list shows which are held")
+		return fail(exitUsage, fmt.Errorf("device %s: %w", name, hub.ErrNotHeld), "tidemark device list shows which are held")
 	}
 	return err
 }
@@ -236,7 +236,7 @@ func notHeld(err error) error {
 // refuseHeld ends the held files of a device, which itself goes on.
 func (d *door) refuseHeld(ctx context.Context, core *hub.Hub, v *hub.Device, reason string) error {
 	if err := core.Refuse(ctx, v.ID, reason); err != nil {
-		return notHeld(err)
+		return notHeld(v.Name, err)
 	}
 	return d.show(map[string]string{"refused": v.ID.String(), "name": v.Name, "reason": reason}, func(w io.Writer) {
 		fmt.Fprintf(w, "the held file of device %s (%s) is shut out; the device goes on\n", v.Name, v.ID)

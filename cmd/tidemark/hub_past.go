@@ -23,7 +23,7 @@ func (f *reviveFlags) bind(c *cobra.Command) {
 func (f *reviveFlags) mode() (change.BranchMode, error) {
 	switch {
 	case f.undo && !f.restored:
-		return "", fail(exitUsage, errors.New("--undo says how a restored hub goes on"), "tidemark hub --restored --undo")
+		return "", fail(exitUsage, errors.New("--undo without --restored: it says what becomes of the work when a restored hub begins a new life"), "tidemark hub --restored --undo, when the restore was meant to undo something")
 	case f.undo:
 		return change.Undone, nil
 	case f.restored:
@@ -44,15 +44,21 @@ func tellPast(d *door, h *serve.Hub) {
 	}
 	if b := h.Core().Behind(); b != nil {
 		d.event(map[string]any{"event": "behind", "seen": b.Seen.String(), "end": b.End.String(), "device": b.Name},
-			"NOTHING IS SERVED: %s.\n%s", b, behindWhat)
+			"NOTHING IS SERVED: %s.\n%s", b, behindWhat(h.Dir()))
 	}
 }
 
 // behindWhat is what to do about a hub that is behind.
-const behindWhat = `stop the hub, then start it with one of
-  tidemark hub --restored         take back what the devices had handed in since
-  tidemark hub --restored --undo  let it wait for review (tidemark queue)
-or put the newer database back, if that was a mistake`
+func behindWhat(dir serve.HubDir) string {
+	at := ""
+	if dir != serve.DefaultData {
+		at = " --data " + word(string(dir))
+	}
+	return fmt.Sprintf(`stop the hub, then start it with one of
+  tidemark hub%[1]s --restored         take back what the devices had handed in since
+  tidemark hub%[1]s --restored --undo  let it wait for review (tidemark queue)
+or put the newer database back, if that was a mistake`, at)
+}
 
 // pastStatus is what the hub's status says of its lives.
 type pastStatus struct {
@@ -77,10 +83,10 @@ type branchRow struct {
 	At    time.Time `json:"at,omitzero"`
 }
 
-func pastOf(h *hub.Health) pastStatus {
+func pastOf(h *hub.Health, dir serve.HubDir) pastStatus {
 	var p pastStatus
 	if b := h.Rollback; b != nil {
-		p.Behind = &behindRow{At: b.At, Device: b.Name, Seen: b.Seen.String(), End: b.End.String(), Text: b.String(), Hint: behindWhat}
+		p.Behind = &behindRow{At: b.At, Device: b.Name, Seen: b.Seen.String(), End: b.End.String(), Text: b.String(), Hint: behindWhat(dir)}
 	}
 	for _, b := range h.Lineage {
 		p.Lineage = append(p.Lineage, branchRow{b.Epoch.String(), string(b.Mode), b.Fork.String(), b.At})
@@ -109,5 +115,5 @@ func (p *pastStatus) warning() string {
 	if p.Behind == nil {
 		return ""
 	}
-	return fmt.Sprintf("NOTHING IS SERVED since %s: %s.\n%s\n\n", p.Behind.At.Local().Format(time.DateTime), p.Behind.Text, behindWhat)
+	return fmt.Sprintf("NOTHING IS SERVED since %s: %s.\n%s\n\n", p.Behind.At.Local().Format(time.DateTime), p.Behind.Text, p.Behind.Hint)
 }

@@ -36,6 +36,9 @@ docs/guide/schema.md for what the plain sqlite3 shell can and cannot do.`,
 				Edge: d.edge(list[0]), Scripts: list[1:], Input: cmd.InOrStdin(), NoData: noData, DryRun: dry,
 			})
 			if err != nil {
+				if explainRoom(err) == nil {
+					err = fail(exitFailed, err, "nothing was changed: mend the script and run it again; --dry-run tries it without changing anything")
+				}
 				return err
 			}
 			return d.show(m, func(w io.Writer) { migratedText(w, m) })

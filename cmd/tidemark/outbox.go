@@ -128,7 +128,7 @@ func (d *door) packOutbox(ctx context.Context, file, path string, p *outboxPacke
 			fmt.Fprintf(w, "it is not signed, for want of the key in %s\nat the hub: tidemark outbox import %s --data DIR --accept-unsigned\n", run.SideDir(file), word(path))
 			return
 		}
-		fmt.Fprintf(w, "at the hub:          tidemark outbox import %s --data DIR\nor on another device: tidemark outbox import %s OTHER.db\n", word(path), word(path))
+		fmt.Fprintf(w, "at the hub:            tidemark outbox import %s --data DIR\nor on another device:  tidemark outbox import %s OTHER.db\n", word(path), word(path))
 	})
 }
 

@@ -137,7 +137,7 @@ func (d *door) hubStatus(ctx context.Context, off *serve.Office) error {
 	}{
 		Name: h.Name, State: "stopped", Data: string(off.Dir), Epoch: h.Epoch.String(), Cursor: h.Cursor.String(),
 		Tables: h.Tables, Quarantined: h.Quarantine, OldestQuarantine: h.Oldest.Seconds(), Receipts: h.Receipts,
-		OldestUnsafe: h.OldestUnsafe.Seconds(), pastStatus: pastOf(h), Histories: h.Histories, Lost: lostRows(off.Core.Lost()),
+		OldestUnsafe: h.OldestUnsafe.Seconds(), pastStatus: pastOf(h, off.Dir), Histories: h.Histories, Lost: lostRows(off.Core.Lost()),
 	}
 	if at, err := off.Dir.ReadEndpoint(); err == nil {
 		out.URL = at.URL

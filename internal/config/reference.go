@@ -39,6 +39,9 @@ errors, and every fault in the file is reported at once:
 	section := ""
 	for _, k := range keys() {
 		if s, _, _ := strings.Cut(k.path, "."); s != section {
+			if section != "" {
+				b.WriteString("\n")
+			}
 			section = s
 			fmt.Fprintf(&b, "## %s\n\n| key | type | default | meaning |\n|---|---|---|---|\n", s)
 		}
@@ -50,9 +53,6 @@ errors, and every fault in the file is reported at once:
 			rng = fmt.Sprintf(" From `%s` to `%s`.", spelled(k.low), spelled(k.high))
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s%s |\n", k.path, form(k.field(&zero)), def, k.doc, rng)
-		if k.path == "hub.token_ttl" {
-			b.WriteString("\n")
-		}
 	}
 	b.WriteString("\n## tables\n\nOne entry for each table that syncs: `tables.<name>.<key>`.\n\n| key | value | meaning |\n|---|---|---|\n")
 	for _, k := range tableKeys() {

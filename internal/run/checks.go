@@ -139,6 +139,7 @@ func (c *exam) hub(ctx context.Context, e Edge, id *Identity) {
 	}
 	o.DialTimeout = reachTimeout
 	err = transport.Dial(ctx, o, g)
+	var f *wire.Fault
 	switch {
 	case errors.Is(err, errDone):
 		c.Add("hub", checkup.Good, "", "%s answers and lets this device in", g.welcome.Hub)
@@ -146,6 +147,8 @@ func (c *exam) hub(ctx context.Context, e Edge, id *Identity) {
 		c.Add("hub", checkup.Bad, judge(err).hint, "%v", err)
 	case err == nil:
 		c.Add("hub", checkup.Warn, "work is kept until it answers", "%s does not answer within %s", id.URL, reachTimeout)
+	case errors.As(err, &f) && f.Hint != "":
+		c.Add("hub", checkup.Warn, f.Hint+"; work is kept until then", "%v", err)
 	default:
 		c.Add("hub", checkup.Warn, "check that the hub runs, its address, and what is in between ("+checkup.Host(id.URL)+"); work is kept until then", "%v", err)
 	}

@@ -260,6 +260,10 @@ func TestEvolve_TableDroppedAtTheHubFirst(t *testing.T) {
 	f.round()
 	f.want(f.new, "SELECT name FROM patient WHERE id='a'", "Ann")
 	f.want(f.old, "SELECT count(*) FROM visit", "3")
+	sh(t, f.hub.Dir().DB(), "DELETE FROM patient WHERE id='c'") // a row of the table given up points at it
+	f.round()
+	f.want(f.old, "SELECT count(*) FROM patient WHERE id='c'", "0")
+	f.want(f.old, "SELECT count(*) FROM visit WHERE patient_id='c'", "1")
 	f.converged(f.new, f.old)
 }
 

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"strings"
 	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
@@ -34,6 +35,9 @@ func owner(id *Identity, file change.DeviceID) change.DeviceID {
 	return file
 }
 
+// copyMark begins the name of a device that a copied file became.
+const copyMark = "a copy of "
+
 // follow brings what is written beside a file in line with whom the file says it
 // belongs to.
 func follow(file string, id *Identity, e *edge.Engine) error {
@@ -42,5 +46,8 @@ func follow(file string, id *Identity, e *edge.Engine) error {
 		return nil
 	}
 	id.Device = device
+	if !strings.HasPrefix(id.Name, copyMark) {
+		id.Name = copyMark + id.Name // what the hub calls it nobody told
+	}
 	return writeIdentity(file, id)
 }

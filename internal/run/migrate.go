@@ -78,7 +78,7 @@ func MigrateWith(_ context.Context, e Edge, o edge.MigrateOptions, script func(*
 	err := e.inside(func(eng *edge.Engine) error {
 		m, err := eng.Migrate(script, o)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", e.File, err)
 		}
 		for _, t := range m.Tables {
 			out.Tables = append(out.Tables, MigratedTable(t))
@@ -88,7 +88,7 @@ func MigrateWith(_ context.Context, e Edge, o edge.MigrateOptions, script func(*
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("migrate %s: %w", e.File, err)
+		return nil, err
 	}
 	return out, nil
 }

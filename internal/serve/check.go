@@ -10,7 +10,9 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/checkup"
 	"github.com/tidemark-sync/tidemark/internal/clock"
 	"github.com/tidemark-sync/tidemark/internal/config"
+	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	sqlitestore "github.com/tidemark-sync/tidemark/internal/store/sqlite"
 )
 
 // An exam looks at what Tidemark itself knows, too.
@@ -37,6 +39,7 @@ func CheckHub(ctx context.Context, dir HubDir, now clock.Clock) []checkup.Findin
 	} else {
 		c.Add("config", checkup.Good, "", "%d tables sync", len(conf.Tables.Tables))
 	}
+	c.past(dir)
 	at, err := dir.ReadEndpoint()
 	switch {
 	case !dir.Serving():
@@ -47,6 +50,19 @@ func CheckHub(ctx context.Context, dir HubDir, now clock.Clock) []checkup.Findin
 		c.reach(ctx, at.URL)
 	}
 	return c.Found
+}
+
+// past asks whether the hub waits for a word about a database that was put back.
+func (c *exam) past(dir HubDir) {
+	b, err := hub.PeekBehind(func(kind, id string) ([]byte, error) { return sqlitestore.Peek(dir.DB(), kind, id) })
+	switch {
+	case err != nil:
+		c.Add("history", checkup.Bad, "", "%v", err)
+	case b != nil:
+		at := " --data " + string(dir)
+		c.Add("history", checkup.Bad, "tidemark status"+at+" says what to do: start it with --restored, with --restored --undo, or put the newer database back",
+			"nothing is served since %s: %s", b.At.Local().Format(time.DateTime), b)
+	}
 }
 
 // reach asks whether a hub's own address leads to anything.

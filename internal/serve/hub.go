@@ -112,6 +112,11 @@ func (h *Hub) Start(ctx context.Context) (err error) {
 			err = errors.Join(err, h.release())
 		}
 	}()
+	if h.cfg.Revive != "" { // nothing can be put back where nothing was: a mistyped path
+		if err := h.cfg.Dir.exists(); err != nil {
+			return err
+		}
+	}
 	if err := h.cfg.Dir.create(); err != nil {
 		return err
 	}
@@ -344,6 +349,7 @@ func (h *Hub) chores(conf *config.Config) []chore {
 		{"note devices", flushEvery, func(ctx context.Context) error { return h.office.Core.Flush(ctx) }},
 		{"note the database's state", flushEvery, h.takeNote},
 		{"sift what was salvaged", siftEvery, func(ctx context.Context) error { return h.office.Core.Sift(ctx) }},
+		{"try again what waits for lost work", siftEvery, func(ctx context.Context) error { return h.office.Core.Await(ctx) }},
 		{"prune history", retainEvery, func(ctx context.Context) error {
 			_, err := h.office.Core.Retain(ctx, conf.Hub.Retention.Log)
 			return err
