@@ -71,6 +71,7 @@ type deed struct {
 	number   int64 // the invoice number it used, 0 for none
 	undone   bool  // confirmed to its device before the hub was put back on purpose: only a person may apply it
 	maybe    bool  // went down with a disk, or a person let go of it: it may be at the hub, or not
+	bare     bool  // went down with a disk but for what was handed in: no column that only the file had
 	whole    bool  // travels as one transaction: a group of an unaware application may be parked in part
 }
 

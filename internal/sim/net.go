@@ -89,9 +89,6 @@ func (w *world) settleError(s *site, err error) error {
 		w.sometimes("link cut in a call")
 		w.cut(s)
 		return nil
-	case errors.Is(err, edge.ErrSilent): // nothing was said for longer than a link lasts
-		w.cut(s)
-		return nil
 	case errors.As(err, &fault) && !fault.Fatal:
 		w.logf("e%d refused: %s", s.n, fault.Code)
 		w.sometimes("refused: " + fault.Code)

@@ -89,6 +89,7 @@ func (w *world) bury(s *site) error {
 		return err
 	}
 	w.edges = slices.DeleteFunc(w.edges, func(o *site) bool { return o == s })
+	w.bare(s, nil)
 	return w.forget()
 }
 

@@ -47,6 +47,7 @@ func (w *world) restore(s *site) error {
 	if err := os.Rename(s.backup, s.path); err != nil {
 		return err
 	}
+	w.bare(s, s.backupHolds)
 	s.backup, s.holds = "", s.backupHolds
 	w.logf("e%d is restored to %d", s.n, s.backupAt)
 	w.sometimes("site restored from a backup")
@@ -58,4 +59,12 @@ func (w *world) restore(s *site) error {
 	}
 	s.app.n = n
 	return w.forget()
+}
+
+// bare marks the deeds whose rows are in no file of their site any more: what a row had in
+// a column that the hub did not have yet was handed in with none of them.
+func (w *world) bare(s *site, left map[string]bool) {
+	for _, d := range w.oracle.deeds {
+		d.bare = d.bare || s.holds[d.ledger] && !left[d.ledger]
+	}
 }

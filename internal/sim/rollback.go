@@ -100,7 +100,9 @@ func (w *world) compare(end change.Cursor) error {
 	if w.behind() {
 		w.sometimes("hub found itself put back")
 	}
-	return nil
+	now, err := w.end()
+	w.blind = w.blind || err == nil && now == end // nothing but numbers was lost, and no log tells
+	return err
 }
 
 // hangUp ends all connections to the hub: its process is gone.
@@ -264,6 +266,11 @@ func (w *world) held(d *deed) bool {
 // came by itself, so that nothing adds up from there on.
 func (w *world) retries(p *hub.Parked, all bool) bool {
 	yes := w.rng.IntN(2) == 0
+	// What cannot be told apart by the hub is compared by the person first: here, the
+	// work is always there already, in another form.
+	if p.Code == "forgotten" || p.Code == "diverged" {
+		return false
+	}
 	if p.Code != "salvage" {
 		return yes && !all
 	}
@@ -274,6 +281,7 @@ func (w *world) retries(p *hub.Parked, all bool) bool {
 	for i := range t.Ops {
 		w.oracle.salvaged[t.Ops[i].Key[0].Str()] = true
 	}
+	w.oracle.forced = w.oracle.forced || p.Contested
 	w.sometimes("salvage retried")
 	return true
 }

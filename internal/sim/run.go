@@ -9,6 +9,7 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/rule"
 	tsqlite "github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/wire"
 )
 
 // Run plays one history and checks every invariant. An error names the seed, the
@@ -259,6 +260,9 @@ func (w *world) rest() error {
 		}
 		s.clock.skew = 0
 	}
+	if err := w.heartbeats(); err != nil {
+		return err
+	}
 	if err := errors.Join(w.word(), w.carryAll()); err != nil {
 		return err
 	}
@@ -271,6 +275,20 @@ func (w *world) rest() error {
 				return err
 			}
 			if err := w.operate(true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// heartbeats are the pings and pongs of the time that went by: a link that stands has
+// had them. Without them every session would find the hub silent and begin anew, which
+// heals, unseen, one that waits for an answer that never comes.
+func (w *world) heartbeats() error {
+	for _, s := range w.edges {
+		if l := s.link; l != nil {
+			if err := w.atSite(s, func() error { return l.es.Receive(w.ctx, &wire.Pong{}, w.post(&l.up, 0)) }); err != nil {
 				return err
 			}
 		}
