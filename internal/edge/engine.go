@@ -60,6 +60,7 @@ type Engine struct {
 	hook    func(step string) error // tests make a step of apply fail with it
 	contact time.Time               // of the last word from the hub in this process
 	epoch   change.Epoch            // of the hub in the present session; 0 before the first
+	review  string                  // the epochs in SQL whose work that hub lets people look at; empty: none
 }
 
 // A table is a synced table with the SQL that the engine needs for it.

@@ -340,3 +340,96 @@ func TestTrapD5_DistrictSetBackTwice(t *testing.T) {
 		t.Errorf("parked: %s", codes)
 	}
 }
+
+// What waits for review after an undo waits for it again when the hub is put back
+// once more, to before that work came a second time: nobody has looked at it. The
+// same for what a person discarded, when the hub lost that; not for what was retried.
+func TestTrapD5_DistrictUndoneThenSetBackAgain(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		mode  change.BranchMode
+		judge func(f *district, id change.TxID) error
+		after bool // the copy put back is from after the work came again: the hub knows it
+		codes string
+	}{
+		{"waiting", change.Restored, nil, false, "undone"},
+		{"waiting, undone", change.Undone, nil, false, "undone"},
+		{"waiting, and then lost", change.Restored, nil, true, "undone"},
+		{"discarded", change.Restored, func(f *district, id change.TxID) error {
+			_, err := f.hub.Discard(t.Context(), id, "meant")
+			return err
+		}, false, "undone"},
+		{"retried", change.Restored, func(f *district, id change.TxID) error {
+			_, err := f.hub.Retry(t.Context(), id)
+			return err
+		}, false, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newDistrict(t, 1)
+			a := f.sites[0]
+			begin := func(mode change.BranchMode) {
+				if _, err := f.hub.Begin(t.Context(), mode); err != nil {
+					t.Fatal(err)
+				}
+			}
+			first := f.backup()
+			a.tx("INSERT INTO patient VALUES ('a1', 1, 'Ann', 0, NULL)")
+			f.sync()
+			first()
+			begin(change.Undone)
+			second := f.backup()
+			f.sync()
+			codes, ids := f.parked()
+			if codes != "undone" {
+				t.Fatalf("parked: %q", codes)
+			}
+			if c.after { // a life that knows it, and then one that does not
+				third := f.backup()
+				third()
+				begin(change.Restored)
+				f.sync()
+			}
+			if c.judge != nil {
+				if err := c.judge(f, ids[0]); err != nil {
+					t.Fatal(err)
+				}
+				f.sync()
+			}
+			second()
+			begin(c.mode)
+			f.sync()
+			if codes, _ := f.parked(); codes != c.codes {
+				t.Errorf("parked %q, want %q", codes, c.codes)
+			}
+		})
+	}
+}
+
+// A file put back to before the hub confirmed its work, and a hub put back on purpose
+// to before that: nobody knows any more that the work had been handed in. It is new.
+func TestTrapD5_DistrictUndoneUnknownToTheFile(t *testing.T) {
+	f := newDistrict(t, 1)
+	a := f.sites[0]
+	restore := f.backup()
+	a.tx("INSERT INTO patient VALUES ('a1', 1, 'Ann', 0, NULL)")
+	if _, err := a.e.Export(); err != nil {
+		t.Fatal(err)
+	}
+	old := filepath.Join(t.TempDir(), "old.db")
+	if err := sqlite.Exec(a.app, "VACUUM INTO ?", change.Text(old)); err != nil {
+		t.Fatal(err)
+	}
+	f.sync()
+	restore()
+	if _, err := f.hub.Begin(t.Context(), change.Undone); err != nil {
+		t.Fatal(err)
+	}
+	a.close()
+	a.clinic.path = old // a branch's own is the hub's
+	a.open()
+	f.sync()
+	if codes, _ := f.parked(); codes != "" {
+		t.Errorf("parked: %q", codes)
+	}
+	f.same("'a1'|'Ann'|0")
+}

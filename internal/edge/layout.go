@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS _tidemark_outbox (
   reason TEXT NOT NULL DEFAULT '',
   aside  INTEGER NOT NULL DEFAULT 0, -- 1: taken out of the tables until its outcome (trap S19)
   ops    INTEGER NOT NULL,
-  epoch  INTEGER NOT NULL DEFAULT 0, -- change.Epoch of the hub that last said it has it; 0: none did
+  epoch  INTEGER NOT NULL DEFAULT 0, -- change.Epoch of the hub that last said it has it (but see epochSQL); 0: none did
   body   BLOB NOT NULL          -- change.AppendTransaction
 );
 CREATE INDEX IF NOT EXISTS _tidemark_outbox_state ON _tidemark_outbox (state, seq);

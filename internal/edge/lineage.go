@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
@@ -22,6 +24,9 @@ func (e *Engine) reconcile(m *wire.Welcome) (forked bool, err error) {
 	defer e.mu.Unlock()
 	e.epoch = m.Epoch
 	if err := e.keepLineage(m); err != nil {
+		return false, err
+	}
+	if err := e.findReview(); err != nil {
 		return false, err
 	}
 	top, err := e.confirmed()
@@ -159,7 +164,7 @@ func (e *Engine) enterLife(progress uint64, again int) error {
 		}
 		return e.addEvent(EventHubBack, fmt.Sprintf("the hub no longer had what it once confirmed: %s offered again", transactions(again)))
 	}
-	err = sqlite.Exec(e.conn, "UPDATE _tidemark_outbox SET epoch=? WHERE seq<=? AND epoch<>?",
+	err = sqlite.Exec(e.conn, "UPDATE _tidemark_outbox SET epoch="+e.epochSQL()+" WHERE seq<=? AND epoch<>?",
 		epochValue(e.epoch), change.Int(int64(min(progress, math.MaxInt64))), epochValue(e.epoch))
 	if err != nil {
 		return err
@@ -230,6 +235,36 @@ func (e *Engine) branches() (out []change.Branch, err error) {
 		return nil, fmt.Errorf("read stored lineage: %w", err)
 	}
 	return out, nil
+}
+
+// findReview finds the lives that the present one ended on purpose: what they had
+// confirmed waits at the hub until a person has looked at it.
+func (e *Engine) findReview() error {
+	known, err := e.branches()
+	if err != nil {
+		return err
+	}
+	var list []string
+	hub := change.Line(known, e.epoch)
+	for _, b := range known {
+		end, ok := change.Successor(hub, change.Line(known, b.Epoch), b.Epoch)
+		if ok && end.Mode == change.Undone {
+			list = append(list, strconv.FormatInt(int64(b.Epoch), 10))
+		}
+	}
+	e.review = strings.Join(list, ",")
+	return nil
+}
+
+// epochSQL is what to note as the epoch of a transaction that the hub has, but has
+// not applied; its parameter is the present one. The word of a life that was undone
+// stays: a hub that is set back again forgets that the transaction waits, and must
+// be told again why.
+func (e *Engine) epochSQL() string {
+	if e.review == "" {
+		return "?"
+	}
+	return "CASE WHEN epoch IN (" + e.review + ") THEN epoch ELSE ? END"
 }
 
 // attest tells with a push in which life a hub once had the transactions, when one

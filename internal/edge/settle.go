@@ -30,7 +30,7 @@ func (a *applier) settleOne(o wire.TxResult) error {
 		if err := a.settlePart(o); err != nil {
 			return err
 		}
-		return sqlite.Exec(a.e.conn, "UPDATE _tidemark_outbox SET state=?, reason=?, epoch=? WHERE seq=?",
+		return sqlite.Exec(a.e.conn, "UPDATE _tidemark_outbox SET state=?, reason=?, epoch="+a.e.epochSQL()+" WHERE seq=?",
 			change.Int(int64(quarantined)), change.Text(o.Reason), epochValue(a.e.epoch), change.Int(int64(o.Seq)))
 	}
 	if o.Status != outcomeApplied && o.Status != outcomeMerged && o.Status != outcomeDiscarded {
@@ -58,7 +58,11 @@ func (a *applier) settleOne(o wire.TxResult) error {
 		}
 	}
 	a.out.Settled++
-	return a.e.markSettled(o.Seq, o.Reason)
+	epoch := "?"
+	if o.Status == outcomeDiscarded {
+		epoch = a.e.epochSQL()
+	}
+	return a.e.markSettled(o.Seq, o.Reason, epoch)
 }
 
 // settlePart takes the overlay off the rows of a group of which the hub applied
@@ -171,9 +175,10 @@ func (a *applier) settleOp(o wire.TxResult, op *change.Op) error {
 	return nil
 }
 
-// markSettled moves a transaction into the redo ring.
-func (e *Engine) markSettled(seq uint64, reason string) error {
-	err := sqlite.Exec(e.conn, "UPDATE _tidemark_outbox SET state=?, aside=0, reason=?, epoch=? WHERE seq=?",
+// markSettled moves a transaction into the redo ring, with the epoch that an SQL
+// expression makes of the present one.
+func (e *Engine) markSettled(seq uint64, reason, epoch string) error {
+	err := sqlite.Exec(e.conn, "UPDATE _tidemark_outbox SET state=?, aside=0, reason=?, epoch="+epoch+" WHERE seq=?",
 		change.Int(int64(settled)), change.Text(reason), epochValue(e.epoch), change.Int(int64(seq)))
 	if err != nil {
 		return err
@@ -198,7 +203,7 @@ func (e *Engine) markDurable(seq uint64) error {
 		return err
 	}
 	note := func() error {
-		err := sqlite.Exec(e.conn, "UPDATE _tidemark_outbox SET state=?, epoch=? WHERE state=? AND seq<=?",
+		err := sqlite.Exec(e.conn, "UPDATE _tidemark_outbox SET state=?, epoch="+e.epochSQL()+" WHERE state=? AND seq<=?",
 			change.Int(int64(durable)), epochValue(e.epoch), change.Int(int64(waiting)), change.Int(int64(seq)))
 		if err != nil {
 			return err
