@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
@@ -143,6 +144,37 @@ func TestTrapD12_OneBadTransactionParksItself(t *testing.T) {
 	if _, err := w.hub.Discard(w.ctx, q[0].ID, ""); !errors.Is(err, hub.ErrNotFound) {
 		t.Errorf("second discard: %v", err)
 	}
+}
+
+// A device goes on from an edit that a person discards meanwhile. What its next edit
+// takes the place of is its own earlier value, which it saw: no loss. What somebody
+// else wrote in between is.
+func TestDiscard_TheNextEditBuiltOnIt(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.site("a", branchGrant("1")), w.site("b", branchGrant("1"))
+	a.applies(ins("customer", "c1", "1", "Ann"), ins("customer", "c2", "1", "Bob"))
+	a.pull()
+	b.pull()
+	a.applies(upd("customer", "c1", "name", "Ann", "Anna"), upd("customer", "c2", "name", "Bob", "Bobby"))
+	bad := a.parks("not at the hub", upd("customer", "c1", "name", "Anna", "Eve"), upd("customer", "c2", "name", "Bobby", "Eve"), ins("orders", "o1", "nobody", "new", 1))
+	b.pull()
+	b.applies(upd("customer", "c2", "name", "Bobby", "Bea"))
+	_, err := w.hub.Discard(w.ctx, bad, "a mistake")
+	w.must(err)
+	w.clock.Advance(time.Second)
+	a.applies(upd("customer", "c1", "name", "Eve", "Eva"))
+	if n := len(w.receipts()); n != 0 {
+		t.Errorf("%d receipts for a value that its own author replaced", n)
+	}
+	a.ends(hub.Merged, upd("customer", "c2", "name", "Eve", "Eva"))
+	w.want("SELECT name FROM customer ORDER BY id", "Eva\nEva")
+	if list := w.receipts(); len(list) != 1 || list[0].Hub != val("Bea") {
+		t.Errorf("receipts %+v, want one of what b wrote", list)
+	}
+	a.pull()
+	b.pull()
+	a.same("customer", "1")
+	b.same("customer", "1")
 }
 
 func TestClosure_UniqueAndUnlinking(t *testing.T) {
