@@ -68,11 +68,11 @@ type deed struct {
 	gone     string           // a row of table once that it deleted
 	poisoned bool             // breaks a rule of the hub
 	edits    []edit
-	number   int64 // the invoice number it used, 0 for none
-	undone   bool  // confirmed to its device before the hub was put back on purpose: only a person may apply it
-	maybe    bool  // went down with a disk, or a person let go of it: it may be at the hub, or not
-	bare     bool  // went down with a disk but for what was handed in: no column that only the file had
-	whole    bool  // travels as one transaction: a group of an unaware application may be parked in part
+	number   int64        // the invoice number it used, 0 for none
+	undone   change.Epoch // of the life for which it was undone, after it was confirmed to its device: only a person may apply it
+	maybe    bool         // went down with a disk, or a person let go of it: it may be at the hub, or not
+	bare     bool         // went down with a disk but for what was handed in: no column that only the file had
+	whole    bool         // travels as one transaction: a group of an unaware application may be parked in part
 }
 
 // An edit is one value that an application put in the place of another one that it

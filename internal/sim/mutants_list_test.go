@@ -19,7 +19,7 @@ var mutants = []mutant{
 			return err
 		}
 		for seq := uint64(1); seq <= m.Durable; seq++ {
-			if err := s.e.markSettled(seq, ""); err != nil {
+			if err := s.e.markSettled(seq, "", "?"); err != nil {
 				return err
 			}
 		}
@@ -150,7 +150,7 @@ var mutants = []mutant{
 	{
 		name: "pruned when acknowledged",
 		file: "internal/edge/settle.go",
-		before: `		err := sqlite.Exec(e.conn, "UPDATE _tidemark_outbox SET state=?, epoch=? WHERE state=? AND seq<=?",
+		before: `		err := sqlite.Exec(e.conn, "UPDATE _tidemark_outbox SET state=?, epoch="+e.epochSQL()+" WHERE state=? AND seq<=?",
 			change.Int(int64(durable)), epochValue(e.epoch), change.Int(int64(waiting)), change.Int(int64(seq)))`,
 		after: `		err := sqlite.Exec(e.conn, "DELETE FROM _tidemark_outbox WHERE state=? AND seq<=?", change.Int(int64(waiting)), change.Int(int64(seq)))`,
 		play:  Rollbacks,

@@ -74,7 +74,7 @@ func (w *world) checkDeeds() error {
 		if at && d.poisoned {
 			errs = append(errs, fmt.Errorf("I11: %s breaks a rule and is at the hub", d.ledger))
 		}
-		if at && d.undone && !w.oracle.retried[d.ledger] {
+		if at && d.undone != 0 && !w.oracle.retried[d.ledger] {
 			errs = append(errs, fmt.Errorf("I9: %s was handed in before the hub was put back on purpose, and is at the hub again though nobody looked at it", d.ledger))
 		}
 		if !at && !discarded[d.ledger] && !d.maybe {
@@ -326,6 +326,18 @@ func (w *world) checkReceipts() error {
 	return errors.Join(errs...)
 }
 
+// overwrote tells of each value which one its author saw: whoever built on a value
+// that never stood at the hub, as a person discarded it, built on that one, too.
+func (o *oracle) overwrote() map[string]string {
+	out := map[string]string{}
+	for _, d := range o.deeds {
+		for _, e := range d.edits {
+			out[e.column+" "+e.next] = e.column + " " + e.prev
+		}
+	}
+	return out
+}
+
 // checkLosses: a value that somebody entered, and that reached the hub, stands
 // there, or was overwritten by somebody who saw it, or lost a decision that left a
 // receipt (I7). Nothing is lost in silence.
@@ -345,7 +357,7 @@ func (w *world) checkLosses() error {
 			gone[r.Key[0].Str()] = true // a row at stake as a whole: its receipt holds the row
 		}
 	}
-	seen := map[string]bool{}
+	seen, before := map[string]bool{}, w.oracle.overwrote()
 	var at []edit
 	for _, d := range w.oracle.deeds {
 		here, err := w.atHubNow(d)
@@ -357,7 +369,9 @@ func (w *world) checkLosses() error {
 				if d.whole && (!d.bare || e.column != "extra") {
 					at = append(at, e)
 				}
-				seen[e.column+" "+e.prev] = true
+				for what := e.column + " " + e.prev; what != "" && !seen[what]; what = before[what] {
+					seen[what] = true
+				}
 			}
 		}
 	}

@@ -58,6 +58,9 @@ func (w *world) restore(s *site) error {
 		return err
 	}
 	s.app.n = n
+	if err := w.unaware(s); err != nil {
+		return err
+	}
 	return w.forget()
 }
 

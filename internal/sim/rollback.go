@@ -64,6 +64,9 @@ func (w *world) rollbackHub() error {
 		return err
 	}
 	h.app.n, h.app.rng = n, app.rng
+	if err := w.still(); err != nil {
+		return err
+	}
 	switch says {
 	case saysRestored:
 		err = w.sayRestored(change.Restored)
@@ -121,14 +124,15 @@ func (w *world) sayRestored(mode change.BranchMode) error {
 	if err != nil {
 		return err
 	}
-	if mode == change.Undone {
-		if err := w.undo(line); err != nil {
-			return err
-		}
-	}
 	b, err := w.hub.hub.Begin(w.ctx, mode)
+	if err != nil {
+		return err
+	}
 	w.oracle.before[b.Epoch] = line[len(line)-1].Epoch
-	return err
+	if mode == change.Undone {
+		return w.undo(line, b.Epoch)
+	}
+	return nil
 }
 
 // word is the operator reading the hub's complaint, some time later.
@@ -147,21 +151,14 @@ func (w *world) word() error {
 // undo marks what the hub had confirmed to its devices, as their files have it, and
 // has no longer: put back on purpose, it must not take that back by itself. What an
 // earlier life that ended otherwise had confirmed is none of that.
-func (w *world) undo(line []change.Branch) error {
+func (w *world) undo(line []change.Branch, by change.Epoch) error {
 	confirmed := map[string]bool{}
 	for _, s := range w.edges {
 		if w.oracle.copied[s.app.name] {
 			continue // another copy may offer the same as if it were new
 		}
-		err := tsqlite.Query(s.app.conn, `SELECT body, epoch FROM _tidemark_outbox WHERE state>0`, func(q *tsqlite.Stmt) error {
-			t, err := change.DecodeTransaction([]byte(tsqlite.Column(q, 0).Str()))
-			if err == nil && w.endsWith(line, change.Epoch(q.ColumnInt64(1))) {
-				ledgers(t, confirmed)
-			}
+		if err := w.confirmed(s, line, confirmed); err != nil {
 			return err
-		})
-		if ready, _ := s.ready(); ready && err != nil {
-			return fmt.Errorf("outbox of e%d: %w", s.n, err)
 		}
 	}
 	for _, p := range w.packets {
@@ -174,7 +171,62 @@ func (w *world) undo(line []change.Branch) error {
 		if err != nil {
 			return err
 		}
-		d.undone = d.undone || !at && confirmed[d.ledger]
+		if !at && confirmed[d.ledger] {
+			d.undone = by
+		}
+	}
+	return nil
+}
+
+// confirmed adds to a set what a site's file knows as confirmed by the last life of
+// a line, or by one that left the line there.
+func (w *world) confirmed(s *site, line []change.Branch, to map[string]bool) error {
+	err := tsqlite.Query(s.app.conn, `SELECT body, epoch FROM _tidemark_outbox UNION ALL SELECT body, epoch FROM _tidemark_redo`, func(q *tsqlite.Stmt) error {
+		t, err := change.DecodeTransaction([]byte(tsqlite.Column(q, 0).Str()))
+		if err == nil && w.endsWith(line, change.Epoch(q.ColumnInt64(1))) {
+			ledgers(t, to)
+		}
+		return err
+	})
+	if ready, _ := s.ready(); ready && err != nil {
+		return fmt.Errorf("outbox of e%d: %w", s.n, err)
+	}
+	return nil
+}
+
+// still drops the marks of lives that are no part of the hub's history any more: put
+// back to before them, it knows nothing of why they began.
+func (w *world) still() error {
+	line, err := w.hub.hub.Lineage(w.ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range w.oracle.deeds {
+		if !slices.ContainsFunc(line, func(b change.Branch) bool { return b.Epoch == d.undone }) {
+			d.undone = 0
+		}
+	}
+	return nil
+}
+
+// unaware drops the marks of what a restored file does not know to have been
+// confirmed: the copy is older. Neither the file nor the hub that was put back can
+// know, so that it is new to everybody.
+func (w *world) unaware(s *site) error {
+	line, err := w.hub.hub.Lineage(w.ctx)
+	if err != nil {
+		return err
+	}
+	for i := 1; i < len(line); i++ {
+		knows := map[string]bool{}
+		if err := w.confirmed(s, line[:i], knows); err != nil {
+			return err
+		}
+		for _, d := range w.oracle.deeds {
+			if d.undone == line[i].Epoch && s.holds[d.ledger] && !knows[d.ledger] {
+				d.undone = 0
+			}
+		}
 	}
 	return nil
 }
@@ -221,8 +273,6 @@ func (w *world) letGo() error {
 	}
 	for _, d := range w.oracle.deeds {
 		d.maybe = d.maybe || gone[d.ledger]
-		// Handed in again since, and confirmed as waiting, it counts as of that life.
-		d.undone = false
 	}
 	return nil
 }
