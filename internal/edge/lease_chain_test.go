@@ -347,6 +347,26 @@ func TestLease_HubSetBackTwiceSkipsTwice(t *testing.T) {
 	}
 }
 
+// A copy that is put back twice knows nothing of the life between.
+func TestLease_LifeThatTheDatabaseForgotIsSkippedToo(t *testing.T) {
+	f := started(t, 2)
+	before := f.report().Numbers[0].Next
+	if err := f.hub.Outlive(t.Context(), []change.Epoch{77}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.store.Begin(t.Context(), change.Restored); err != nil {
+		t.Fatal(err)
+	}
+	f.syncAll()
+	for range 8 {
+		f.edges[0].exec("INSERT INTO invoice (id) VALUES (hex(randomblob(8)))")
+	}
+	f.syncAll()
+	if next := f.report().Numbers[0].Next; next != before+2*16*10+10 {
+		t.Fatalf("next is %d after %d", next, before)
+	}
+}
+
 // Three devices and the hub share what there is; nothing is sold twice, and what a
 // device does not need comes to the others in time.
 func TestShare_FairParts(t *testing.T) {

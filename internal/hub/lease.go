@@ -263,14 +263,20 @@ func (l *lending) next(s *rule.Series) (*series, error) {
 }
 
 // livesSince counts the lives of the hub that began after the one of an epoch, or, for
-// a series that has no record yet, after the first.
+// a series that has no record yet, after the first. When there is one, all that are over
+// and in no lineage count as well: each may have handed out what followed.
 func (l *lending) livesSince(epoch change.Epoch) (int64, error) {
 	lives, err := l.tx.Lineage()
 	if err != nil {
 		return 0, err
 	}
 	at := slices.IndexFunc(lives, func(b change.Branch) bool { return b.Epoch == epoch })
-	return int64(len(lives) - 1 - max(at, 0)), nil
+	n := int64(len(lives) - 1 - max(at, 0))
+	if n == 0 {
+		return 0, nil
+	}
+	err = eachRecord(l.tx, kindReplaced, "", func(string, []byte) error { n++; return nil })
+	return n, err
 }
 
 // pastRows moves next past the numbers that stand in the table: rows from before

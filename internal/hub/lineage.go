@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
@@ -52,6 +53,30 @@ func (h *Hub) begin(ctx context.Context, mode change.BranchMode, found *Behind) 
 	h.bump(change.DeviceID{})
 	h.log.Warn("the hub took up a new life", "epoch", b.Epoch.String(), "mode", string(mode), "fork", b.Fork.String())
 	return b, nil
+}
+
+// Outlive tells, before a new life begins, which lives there were that the database
+// that was put back knows nothing of: they are over, too.
+func (h *Hub) Outlive(ctx context.Context, lives []change.Epoch) error {
+	err := h.store.Update(ctx, func(tx Tx) error {
+		lineage, err := tx.Lineage()
+		if err != nil {
+			return err
+		}
+		for _, life := range lives {
+			if slices.ContainsFunc(lineage, func(b change.Branch) bool { return b.Epoch == life }) {
+				continue
+			}
+			if err := tx.PutRecord(kindReplaced, life.String(), []byte("{}")); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("note lives of the hub that are over: %w", err)
+	}
+	return nil
 }
 
 // Lineage is the hub's lives, oldest first.

@@ -66,7 +66,8 @@ type Hub struct {
 	bell     *bell
 	failed   chan error // the first service that ended by itself
 	revived  *change.Branch
-	noted    change.Cursor // what lineage.json says; used by one goroutine at a time
+	lives    []change.Epoch // that ever were here; used by one goroutine at a time
+	noted    change.Cursor  // what lineage.json says; used by one goroutine at a time
 }
 
 // NewHub checks the configuration.

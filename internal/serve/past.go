@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +31,9 @@ type note struct {
 	Cursor  change.Cursor   `json:"cursor"`
 	At      time.Time       `json:"at"`
 	Lineage []change.Branch `json:"lineage"`
+	// Lives are all that ever were here, also those that no database knows of any
+	// more: a backup that is put back twice must not begin the same life twice.
+	Lives []change.Epoch `json:"lives,omitempty"`
 }
 
 // loadSealKey reads the key, and makes one in a directory that has none.
@@ -68,7 +72,18 @@ func makeSealKey(path string, r io.Reader) ([]byte, error) {
 // settlePast does what the operator said of the database's past; when they said
 // nothing, it compares the database with the note of the last process.
 func (h *Hub) settlePast(ctx context.Context) error {
+	var n note
+	if err := disk.ReadJSON(h.cfg.Dir.note(), &n); err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			h.log.Warn("the note about the database cannot be read: it is not compared with it", "error", err.Error())
+		}
+		n = note{}
+	}
+	h.lives = lives(n.Lives, n.Lineage)
 	if h.cfg.Revive != "" {
+		if err := h.office.Core.Outlive(ctx, h.lives); err != nil {
+			return err
+		}
 		b, err := h.office.Core.Begin(ctx, h.cfg.Revive)
 		if err != nil {
 			return err
@@ -76,17 +91,22 @@ func (h *Hub) settlePast(ctx context.Context) error {
 		h.revived = &b
 		return h.takeNote(ctx)
 	}
-	var n note
-	switch err := disk.ReadJSON(h.cfg.Dir.note(), &n); {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		h.log.Warn("the note about the database cannot be read: it is not compared with it", "error", err.Error())
-	case !n.Cursor.IsZero():
+	if !n.Cursor.IsZero() {
 		if err := h.office.Core.Compare(ctx, n.Cursor, n.At); err != nil {
 			return err
 		}
 	}
 	return h.takeNote(ctx)
+}
+
+// lives adds a lineage's to the lives that are known.
+func lives(known []change.Epoch, lineage []change.Branch) []change.Epoch {
+	for _, b := range lineage {
+		if !slices.Contains(known, b.Epoch) {
+			known = append(known, b.Epoch)
+		}
+	}
+	return known
 }
 
 // takeNote notes how far the database goes, when it moved. A hub that waits for its
@@ -106,6 +126,8 @@ func (h *Hub) takeNote(ctx context.Context) error {
 	if h.office.Core.Behind() != nil || n.Cursor == h.noted {
 		return nil
 	}
+	h.lives = lives(h.lives, n.Lineage)
+	n.Lives = h.lives
 	if err := disk.WriteJSON(h.cfg.Dir.note(), n); err != nil {
 		return fmt.Errorf("note the database's state: %w", err)
 	}

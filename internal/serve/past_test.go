@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -229,5 +230,19 @@ func TestSealKey(t *testing.T) {
 	}
 	if err := startFault(t, w.config()); err == nil || !strings.Contains(err.Error(), "seal key") {
 		t.Errorf("a hub with a damaged key: %v", err)
+	}
+}
+
+// The same copy put back again and again: each time the database has forgotten one
+// more life, in which numbers may have been leased. The note has not.
+func TestNoteRemembersEveryLife(t *testing.T) {
+	w := newCellar(t)
+	for over := range 3 {
+		w.putBack(w.old)
+		w.revive(change.Restored)
+		if got := sh(t, w.hub.Dir().DB(), "SELECT count(*) FROM _tidemark_record WHERE kind='replaced'"); strings.TrimSpace(got) != strconv.Itoa(over) {
+			t.Fatalf("restored %d times before: %s lives are known to be over", over, got)
+		}
+		w.down()
 	}
 }
