@@ -130,9 +130,11 @@ func (s *Session) enter(ctx context.Context, m *wire.Hello, epoch change.Epoch, 
 		if err != nil {
 			return err
 		}
+		again := rec.continued(m.Parent)
 		life := rec.add(m.Incarnation, m.Parent, now)
-		// A hub that was itself set back made the file begin anew: nothing is wrong with it.
-		if own && (m.At.IsZero() || m.At.Epoch == epoch) {
+		// A hub that was itself set back made the file begin anew: nothing is wrong with
+		// it. But one file does so once; another that goes on from there is a copy.
+		if own && (m.At.IsZero() || m.At.Epoch == epoch || again) {
 			held = h.copies == HoldCopies
 			life.Held = held
 			if err := noteRestored(tx, s.device, life, now); err != nil {

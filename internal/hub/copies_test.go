@@ -565,10 +565,16 @@ func TestCopies_HubWasRestored(t *testing.T) {
 	if _, err := w.store.Begin(w.ctx, change.Restored); err != nil {
 		t.Fatal(err)
 	}
+	b := a.copy()
 	a.fork()
 	a.greets()
 	if got := a.events(); got != "" {
 		t.Errorf("events: %s", got)
+	}
+	// A copy of that file goes on from the same life: one of the two is held.
+	b.fork()
+	if _, err := b.tryGreet(); faultCode(err) != "copy-held" {
+		t.Errorf("a copy made before the restore: %v", err)
 	}
 }
 

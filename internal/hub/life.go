@@ -3,6 +3,7 @@ package hub
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -81,6 +82,11 @@ func (l *lives) find(inc change.Incarnation) *Life {
 		}
 	}
 	return nil
+}
+
+// continued reports whether a life goes on from another one.
+func (l *lives) continued(parent change.Incarnation) bool {
+	return slices.ContainsFunc(l.Lives, func(o Life) bool { return o.Parent == parent })
 }
 
 // add notes a new life.
