@@ -9,37 +9,50 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
 )
 
-// A held row was taken out of the file while columns of its table are still to be
-// compared with the hub's. When it comes back in this apply, in whatever version, it has
-// the values in them that it had: neither the hub's rows nor pending work from before
-// the columns were shared know them.
+// A held row was taken out of the file. When it comes back in this apply, in whatever
+// version, it has the values that nobody else knows: in columns that only the file has,
+// and in those that are still to be compared with the hub's, for pending work from before
+// they were shared does not know them either.
 type held struct {
 	cols []string // as the file calls them
 	vals []change.Value
 }
 
-// setBy remembers a row's values in the columns that are to be compared, before the row
-// is taken out. The first version counts: it is the application's.
-func (a *applier) setBy(t *table, key change.Key) error {
-	if len(t.gap.Columns) == 0 || a.in.resolve {
-		return nil
-	}
-	ref := rowRef{t.schema.Name, key.ID()}
-	if _, ok := a.held[ref]; ok {
-		return nil
-	}
-	row, err := a.e.readRow(t, key)
-	if err != nil || row == nil {
-		return err
-	}
-	var h held
-	for i, n := range t.names {
-		if t.gap.holds(n) {
-			h.cols, h.vals = append(h.cols, t.cols[i]), append(h.vals, row[i])
+// own lists the stored columns that only the file has, by its names.
+func (t *table) own() (out []string) {
+	for i := range t.have.Columns {
+		if c := &t.have.Columns[i]; !c.Generated && !slices.Contains(t.cols, c.Name) {
+			out = append(out, c.Name)
 		}
 	}
-	if len(h.cols) == 0 {
+	return out
+}
+
+// setBy remembers a row's values that nobody else knows, before the row is taken out.
+// The first version counts: it is the application's.
+func (a *applier) setBy(t *table, key change.Key) error {
+	cols := t.own()
+	if !a.in.resolve && len(t.gap.Columns) > 0 {
+		for i, n := range t.names {
+			if t.gap.holds(n) {
+				cols = append(cols, t.cols[i])
+			}
+		}
+	}
+	ref := rowRef{t.schema.Name, key.ID()}
+	if _, ok := a.held[ref]; ok || len(cols) == 0 {
 		return nil
+	}
+	h := held{cols: cols}
+	err := sqlite.Query(a.e.conn, "SELECT "+sqlite.QuoteAll("", cols)+" FROM "+t.sql()+" WHERE "+t.whereKey(), func(s *sqlite.Stmt) error {
+		h.vals = make([]change.Value, len(cols))
+		for i := range cols {
+			h.vals[i] = sqlite.Column(s, i)
+		}
+		return nil
+	}, key...)
+	if err != nil || h.vals == nil {
+		return err
 	}
 	if a.held == nil {
 		a.held = map[rowRef]held{}

@@ -92,3 +92,17 @@ func (b *branch) fetched() {
 		b.t.Fatalf("%+v, %v", all, err)
 	}
 }
+
+// TestSchema_FetchKeepsColumnsThatOnlyTheFileHas: the hub has no such column, and nobody
+// knows when it will: what the application wrote there is in this file alone.
+func TestSchema_FetchKeepsColumnsThatOnlyTheFileHas(t *testing.T) {
+	b := shaped(t)
+	b.exec(`ALTER TABLE patient ADD COLUMN email TEXT; INSERT INTO patient (id, branch, name, visits, email) VALUES ('q',1,'sent',0,'q@here')`)
+	b.export()
+	b.atTheHub(`INSERT INTO patient (id, branch, name, visits) VALUES ('r',1,'new',0)`)
+	b.pruned()
+	b.settled()
+	b.fetched()
+	b.want("SELECT email FROM patient WHERE id='q'", "'q@here'")
+	b.agrees()
+}
