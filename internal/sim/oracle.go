@@ -186,7 +186,8 @@ func (w *world) checkGone() error {
 		}
 	}
 	for _, d := range w.oracle.deeds {
-		if d.gone == "" || touched[d.gone] || w.oracle.salvaged[d.gone] {
+		// A salvage brings back rows, also of a deed that deleted one: not its deletion.
+		if d.gone == "" || touched[d.gone] || w.oracle.salvaged[d.gone] || w.oracle.salvaged[d.ledger] {
 			continue
 		}
 		at, err := w.atHubNow(d)
