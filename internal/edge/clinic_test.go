@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -94,7 +95,8 @@ func (c *clinic) open() {
 	c.t.Helper()
 	c.seed++
 	var key [32]byte
-	key[0], key[1] = byte(c.seed), 77
+	binary.LittleEndian.PutUint64(key[:], uint64(c.seed)) // all of it: two lives of a file must not draw alike
+	key[8] = 77
 	e, err := Open(Config{Path: c.path, Clock: c.clk, Rand: rand.NewChaCha8(key), NoSync: true})
 	if err != nil {
 		c.t.Fatal(err)

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -83,7 +84,7 @@ func (f *chain) serve() {
 	f.t.Helper()
 	var key [32]byte
 	f.seed++
-	key[0] = byte(f.seed)
+	binary.LittleEndian.PutUint64(key[:], f.seed)
 	rnd := rand.NewChaCha8(key)
 	var err error
 	f.store, err = store.Open(store.Config{Path: f.path(), Rules: &f.rules, Clock: f.clk, Rand: rnd, NoSync: true})

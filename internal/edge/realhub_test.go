@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -65,7 +66,8 @@ func (b *branch) serve(lim hub.Limits) {
 	}
 	var key [32]byte
 	b.seed++
-	key[0], key[1] = byte(b.seed), 99
+	binary.LittleEndian.PutUint64(key[:], uint64(b.seed))
+	key[8] = 99
 	var err error
 	rnd := rand.NewChaCha8(key)
 	if b.store, err = store.Open(store.Config{Path: b.path, Rules: b.rules, Clock: b.clk, Rand: rnd, NoSync: true}); err != nil {
