@@ -106,3 +106,25 @@ func TestSchema_FetchKeepsColumnsThatOnlyTheFileHas(t *testing.T) {
 	b.want("SELECT email FROM patient WHERE id='q'", "'q@here'")
 	b.agrees()
 }
+
+// TestSchema_EditBeforeTheColumnWasCompared: the application writes a column that the
+// file has just got, before anybody looked what the hub has there. It has not seen that.
+func TestSchema_EditBeforeTheColumnWasCompared(t *testing.T) {
+	b := shaped(t)
+	b.atTheHub(`ALTER TABLE patient ADD COLUMN email TEXT; UPDATE patient SET email='a@hub' WHERE id='a'`)
+	b.serve(hub.Limits{})
+	b.settled()
+	b.exec(`ALTER TABLE patient ADD COLUMN email TEXT`)
+	if _, err := b.e.CheckDrift(); err != nil {
+		t.Fatal(err)
+	}
+	b.exec(`UPDATE patient SET email='a@here' WHERE id='a'`)
+	b.export()
+	b.settled()
+	b.same("id||coalesce(email,'') AS line FROM patient", "id||coalesce(email,'') AS line FROM patient")
+	list, err := b.hub.Receipts(t.Context(), hub.ReceiptFilter{Table: "patient"})
+	if err != nil || len(list) == 0 || list[0].Hub != text("a@hub") || list[0].Edge != text("a@here") {
+		t.Fatalf("%+v, %v", list, err) // the comparison that follows may leave a second one
+	}
+	b.agrees()
+}

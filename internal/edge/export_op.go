@@ -60,14 +60,14 @@ func (x *exporter) rowOps(out []change.Op, t *table, c *touch, op change.Op) ([]
 		}
 	}
 	for len(cols) > 0 {
-		base := edits.column(t, cols[0], x.cursor)
+		base := x.seen(t, edits, cols[0])
 		var rest []int
 		part := op
 		part.BaseAt = x.baseAt(base)
 		part.New, part.Base = make([]change.Value, 0, len(cols)), make([]change.Value, 0, len(cols))
 		var set []int
 		for _, i := range cols {
-			if edits != nil && edits.column(t, i, x.cursor) != base {
+			if x.seen(t, edits, i) != base {
 				rest = append(rest, i)
 				continue
 			}
@@ -78,6 +78,16 @@ func (x *exporter) rowOps(out []change.Op, t *table, c *touch, op change.Op) ([]
 		out, cols = append(out, part), rest
 	}
 	return out, nil
+}
+
+// seen is the state of the hub that the author of a change to a column knew. Of a column
+// that is still to be compared with the hub's nobody here has seen any state: the hub
+// compares what stood there with its own value (trap D21).
+func (x *exporter) seen(t *table, work edits, column int) change.Cursor {
+	if len(t.gap.Columns) > 0 && t.gap.holds(t.names[column]) {
+		return change.Cursor{}
+	}
+	return work.column(t, column, x.cursor)
 }
 
 // columns returns the names of a set of columns; one slice for each set, which
