@@ -95,7 +95,7 @@ func (c *clinic) open() {
 	c.t.Helper()
 	c.seed++
 	var key [32]byte
-	binary.LittleEndian.PutUint64(key[:], uint64(c.seed)) // all of it: two lives of a file must not draw alike
+	binary.LittleEndian.PutUint64(key[:], c.seed) // all of it: two lives of a file must not draw alike
 	key[8] = 77
 	e, err := Open(Config{Path: c.path, Clock: c.clk, Rand: rand.NewChaCha8(key), NoSync: true})
 	if err != nil {

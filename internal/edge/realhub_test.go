@@ -66,7 +66,7 @@ func (b *branch) serve(lim hub.Limits) {
 	}
 	var key [32]byte
 	b.seed++
-	binary.LittleEndian.PutUint64(key[:], uint64(b.seed))
+	binary.LittleEndian.PutUint64(key[:], b.seed)
 	key[8] = 99
 	var err error
 	rnd := rand.NewChaCha8(key)
