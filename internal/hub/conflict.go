@@ -17,7 +17,8 @@ type standing uint8
 const (
 	logged  standing = iota // the log tells
 	fresh                   // nothing came after it but this batch's own work
-	unknown                 // below the floor, of another history, or nothing seen at all (trap D21)
+	unknown                 // below the floor, or nothing seen at all (trap D21)
+	astray                  // of another history: unknown, too, and what was seen may come back
 )
 
 func (b *batch) standingOf(c change.Cursor) (standing, error) {
@@ -32,8 +33,10 @@ func (b *batch) standingOf(c change.Cursor) (standing, error) {
 	}
 	s := logged
 	switch err := b.tx.Check(c); {
-	case errors.Is(err, ErrBelowFloor), errors.Is(err, ErrOtherHistory):
+	case errors.Is(err, ErrBelowFloor):
 		s = unknown
+	case errors.Is(err, ErrOtherHistory):
+		s = astray
 	case err != nil:
 		return 0, fmt.Errorf("check base cursor: %w", err)
 	}
@@ -55,7 +58,7 @@ func (a *attempt) history(w *work) (history, error) {
 	if err != nil || st == fresh || a.born[w.id] {
 		return history{}, err
 	}
-	h := history{unknown: st == unknown, own: a.dev.Incarnations}
+	h := history{unknown: st == unknown || st == astray, own: a.dev.Incarnations}
 	if len(a.lives) > 0 {
 		h.own = slices.Concat(h.own, a.lives)
 	}

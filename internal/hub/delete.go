@@ -21,7 +21,13 @@ type linkID struct {
 func (a *attempt) resolveDeletes() error {
 	var lost []*work
 	for _, w := range a.list {
-		if w.op.Kind != change.Delete || w.row == nil {
+		if w.op.Kind != change.Delete {
+			continue
+		}
+		if w.row == nil {
+			if err := a.absent(w); err != nil {
+				return err
+			}
 			continue
 		}
 		w.kind = change.Delete
@@ -54,6 +60,37 @@ func (a *attempt) resolveDeletes() error {
 		a.keepFamily(lost)
 	}
 	return nil
+}
+
+// absent decides a delete of a row that the hub does not have. As a rule the row is
+// gone already. But where its author saw it in a state that the hub lost, another
+// device may still bring it back: the delete waits for that, or the row would then
+// stay (I3).
+func (a *attempt) absent(w *work) error {
+	base := a.tx.Bases[w.op.BaseAt]
+	if st, err := a.standingOf(base); err != nil || st != astray {
+		return err
+	}
+	lineage, err := a.batch.tx.Lineage()
+	if err != nil {
+		return fmt.Errorf("read lineage: %w", err)
+	}
+	if !recovering(lineage, a.now) {
+		return nil
+	}
+	next, ok := change.Successor(lineage, nil, base.Epoch)
+	if !ok {
+		next = lineage[len(lineage)-1]
+	}
+	since, err := a.batch.tx.Touched(w.t.schema.Name, w.op.Key, next.Fork, a.tx.Incarnation)
+	switch {
+	case errors.Is(err, ErrBelowFloor), errors.Is(err, ErrOtherHistory): // that long ago: nobody can tell
+	case err != nil:
+		return fmt.Errorf("read log of a row of %s: %w", w.t.schema.Name, err)
+	case len(since) > 0: // it was there again, and was deleted again
+		return nil
+	}
+	return refuse("missing", "row %s of %s was deleted at the device, which had it from before the hub was put back: the hub does not have it, and waits for who brings it back", w.op.Key, w.t.schema.Name)
 }
 
 // changedSince reports whether others left the row other than the author saw it,

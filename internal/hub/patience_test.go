@@ -222,3 +222,31 @@ func TestPatienceWhileBehind(t *testing.T) {
 	l.must(l.hub.Await(l.ctx))
 	l.codes("depends missing-parent")
 }
+
+// reader is a device that handed nothing in, and saw what the hub lost.
+func (l *lossy) reader(name string) *site {
+	s := l.site(name, mine...)
+	s.base = l.seen[l.c].at
+	return s
+}
+
+// A device deletes a row that the hub lost and nobody brought back yet: the delete
+// waits for the row, so that it does not stay when it comes.
+func TestTrapD5_DeleteOfALostRowWaitsForIt(t *testing.T) {
+	l := newLossy(t)
+	nail := del("line", "o1", 1, "nail")
+	l.reader("d").parks("brings it back", nail)
+	l.back(l.a)
+	l.codes("missing")
+	l.back(l.b)
+	l.codes("")
+	l.want("SELECT count(*) FROM line", "0")
+	l.reader("e").applies(nail) // it was there, and is gone: nothing to wait for
+}
+
+// Nobody brings back what was lost long ago.
+func TestDeleteOfALostRowDoesNotWaitForEver(t *testing.T) {
+	l := newLossy(t)
+	l.clock.Advance(hub.DefaultKeep)
+	l.reader("d").applies(del("line", "o1", 1, "nail"))
+}
