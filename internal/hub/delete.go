@@ -82,7 +82,7 @@ func (a *attempt) absent(w *work) error {
 	if !ok {
 		next = lineage[len(lineage)-1]
 	}
-	since, err := a.batch.tx.Touched(w.t.schema.Name, w.op.Key, next.Fork, a.tx.Incarnation)
+	since, err := a.batch.tx.Touched(w.t.schema.Name, w.op.Key, next.Fork, change.Incarnation{})
 	switch {
 	case errors.Is(err, ErrBelowFloor), errors.Is(err, ErrOtherHistory): // that long ago: nobody can tell
 	case err != nil:
