@@ -53,6 +53,10 @@ func (x *exporter) rowOps(out []change.Op, t *table, c *touch, op change.Op) ([]
 		return append(out, op), nil
 	}
 	op.Kind = change.Update
+	now, err := x.told(t, c.id.key, edits)
+	if err != nil {
+		return nil, err
+	}
 	var cols []int
 	for i := range t.names {
 		if c.before[i] != c.after[i] {
@@ -60,14 +64,14 @@ func (x *exporter) rowOps(out []change.Op, t *table, c *touch, op change.Op) ([]
 		}
 	}
 	for len(cols) > 0 {
-		base := x.seen(t, edits, cols[0])
+		base := seenOf(t, edits, cols[0], now)
 		var rest []int
 		part := op
 		part.BaseAt = x.baseAt(base)
 		part.New, part.Base = make([]change.Value, 0, len(cols)), make([]change.Value, 0, len(cols))
 		var set []int
 		for _, i := range cols {
-			if x.seen(t, edits, i) != base {
+			if seenOf(t, edits, i, now) != base {
 				rest = append(rest, i)
 				continue
 			}
@@ -80,14 +84,28 @@ func (x *exporter) rowOps(out []change.Op, t *table, c *touch, op change.Op) ([]
 	return out, nil
 }
 
-// seen is the state of the hub that the author of a change to a column knew. Of a column
+// seenOf is the state of the hub that the author of a change to a column knew. Of a column
 // that is still to be compared with the hub's nobody here has seen any state: the hub
 // compares what stood there with its own value (trap D21).
-func (x *exporter) seen(t *table, work edits, column int) change.Cursor {
+func seenOf(t *table, work edits, column int, now change.Cursor) change.Cursor {
 	if len(t.gap.Columns) > 0 && t.gap.holds(t.names[column]) {
 		return change.Cursor{}
 	}
-	return work.column(t, column, x.cursor)
+	return work.column(t, column, now)
+}
+
+// told is up to which state the hub told this file of a row. A row that stands here only
+// for the sake of unsettled work, while the hub has deleted it or it left the scopes, is
+// not told of any more: what stood here may be older than any cursor says.
+func (x *exporter) told(t *table, key string, work edits) (change.Cursor, error) {
+	if !x.work || len(work) > 0 && work[0].op.Kind != change.Update {
+		return x.cursor, nil
+	}
+	row, ok, err := x.e.shadow(t, key)
+	if err != nil || !ok || row != nil {
+		return x.cursor, err
+	}
+	return change.Cursor{}, nil
 }
 
 // columns returns the names of a set of columns; one slice for each set, which

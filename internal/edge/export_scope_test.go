@@ -1,0 +1,51 @@
+package edge
+
+import (
+	"testing"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/hub"
+	"github.com/tidemark-sync/tidemark/internal/rule"
+)
+
+// A row left the device's scopes and stays in its file for the sake of parked work. The
+// device is told nothing more of it, so what it writes there next has seen nothing of
+// what others wrote meanwhile, whatever its cursor says: the value that loses leaves a
+// receipt (I7).
+func TestTrapD15_EditOfARowThatLeftTheScopes(t *testing.T) {
+	b := shaped(t)
+	b.rules.Tables[0].Scope = rule.Scope{Kind: "branch", Column: "branch"}
+	b.serve(hub.Limits{})
+	grant := func(branches ...int64) {
+		t.Helper()
+		var list []rule.Grant
+		for _, n := range branches {
+			list = append(list, rule.Grant{Scope: rule.Of("branch", change.Int(n)), Verbs: rule.Every})
+		}
+		if err := b.hub.SetGrants(t.Context(), b.dev, list); err != nil {
+			t.Fatal(err)
+		}
+	}
+	grant(1, 2)
+	b.settled()
+	b.exec(`UPDATE patient SET name='mine' WHERE id='c'`)
+	grant(1)
+	b.settled()
+	if n := len(b.waiting()); n != 1 {
+		t.Fatalf("%d parked", n)
+	}
+	b.atTheHub(`UPDATE patient SET card='hub' WHERE id='c'`)
+	b.settled()
+	b.want("SELECT name||coalesce(card,'-') FROM patient WHERE id='c'", "'mine-'")
+	b.exec(`UPDATE patient SET card='edge' WHERE id='c'`)
+	grant(1, 2)
+	if _, err := b.hub.Retry(t.Context(), b.waiting()[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	b.settled()
+	list, err := b.hub.Receipts(t.Context(), hub.ReceiptFilter{Table: "patient"})
+	if err != nil || len(list) != 1 || list[0].Column != "card" || list[0].Hub != change.Text("hub") || list[0].Edge != change.Text("edge") {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	b.atHub("SELECT name||card FROM patient WHERE id='c'", b.rows("SELECT name||card FROM patient WHERE id='c'"))
+}
