@@ -1,7 +1,6 @@
 package config
 
 import (
-	"sort"
 	"strings"
 
 	"github.com/tidemark-sync/tidemark/change"
@@ -191,12 +190,7 @@ func (a *against) columns(path string, r *rule.Table, t *change.Table) {
 			}
 		}
 	}
-	names := make([]string, 0, len(r.Columns))
-	for name := range r.Columns {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	for _, name := range names {
+	for _, name := range sortedColumns(r) {
 		at := join(join(path, "columns"), name)
 		i := t.Column(name)
 		switch {

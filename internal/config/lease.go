@@ -1,7 +1,8 @@
 package config
 
 import (
-	"sort"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -85,12 +86,7 @@ func (c *Config) validateLeases(f *Faults, path string, t *rule.Table) {
 }
 
 func sortedColumns(t *rule.Table) []string {
-	names := make([]string, 0, len(t.Columns))
-	for name := range t.Columns {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	return names
+	return slices.Sorted(maps.Keys(t.Columns))
 }
 
 // leases judges leases and floors against the table.

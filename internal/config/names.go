@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"reflect"
-	"sort"
 	"strings"
 
 	"github.com/tidemark-sync/tidemark/change"
@@ -23,12 +22,10 @@ func (c *Config) validateNames(f *Faults) {
 		path := join("tables", t.Name)
 		c.claim(f, tables, path, "was", t.Was)
 		columns := claims{}
-		names := make([]string, 0, len(t.Columns))
-		for name := range t.Columns {
-			names = append(names, name)
+		names := sortedColumns(t)
+		for _, name := range names {
 			columns[name] = join(join(path, "columns"), name)
 		}
-		sort.Strings(names)
 		for _, name := range names {
 			c.claim(f, columns, join(join(path, "columns"), name), "was", t.Columns[name].Was)
 		}
@@ -66,12 +63,7 @@ func (a *against) names(path string, r *rule.Table, t *change.Table) {
 			a.fault(join(path, "was"), "the database has a table %q, too: work captured under that name would go astray; drop it or rename it first", w)
 		}
 	}
-	names := make([]string, 0, len(r.Columns))
-	for name := range r.Columns {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	for _, name := range names {
+	for _, name := range sortedColumns(r) {
 		for _, w := range r.Columns[name].Was {
 			if t.Column(w) >= 0 && t.Column(name) >= 0 {
 				a.fault(join(join(join(path, "columns"), name), "was"), "the table has a column %q, too: work captured under that name would go astray; drop it or rename it first", w)

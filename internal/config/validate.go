@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/tidemark-sync/tidemark/internal/check"
@@ -81,12 +80,7 @@ func (c *Config) validateTable(f *Faults, path string, t *rule.Table) {
 	if t.ByRow && !decidesRows(t.Policy) {
 		c.add(f, join(path, "policy"), "%s looks at single values, and cannot decide about whole rows (by_row)", t.Policy)
 	}
-	names := make([]string, 0, len(t.Columns))
-	for name := range t.Columns {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	for _, name := range names {
+	for _, name := range sortedColumns(t) {
 		c.validateColumn(f, join(join(path, "columns"), name), t, t.Columns[name])
 	}
 	c.oneOf(f, join(path, "on_delete"), "delete policy", string(t.OnDelete), string(rule.UpdateWins), string(rule.DeleteWins))

@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"errors"
 	"slices"
 	"strings"
 
@@ -221,22 +220,21 @@ func (t *table) present(op *change.Op) *change.Op {
 	return w.op
 }
 
-// renamed reads how far a series was handed out under the names that its table and
-// column had then, or returns ErrNotFound.
-func (l *lending) renamed(s *rule.Series, rec *series) error {
-	t := l.shape.table(s.Table)
-	if t == nil {
-		return ErrNotFound
-	}
-	columns := append([]string{s.Column}, t.rule.Columns[strings.ToLower(s.Column)].Was...)
-	for _, tn := range append([]string{s.Table}, t.rule.Was...) {
-		for _, cn := range columns {
-			if err := readRecord(l.tx, kindSeries, strings.ToLower(tn+"."+cn), rec); !errors.Is(err, ErrNotFound) {
-				return err
+// A naming is what a table and a column of it go by, in lower case.
+type naming struct{ table, column string }
+
+// formerNames are what a column may have been called together with its table, the
+// present names of both left out.
+func (t *table) formerNames(column string) (out []naming) {
+	now := naming{strings.ToLower(t.schema.Name), strings.ToLower(column)}
+	for _, tn := range append([]string{now.table}, t.rule.Was...) {
+		for _, cn := range append([]string{now.column}, t.rule.Columns[now.column].Was...) {
+			if p := (naming{strings.ToLower(tn), strings.ToLower(cn)}); p != now {
+				out = append(out, p)
 			}
 		}
 	}
-	return ErrNotFound
+	return out
 }
 
 // Lost lists the tables of the rules that cannot be served: somebody dropped them,

@@ -70,9 +70,9 @@ type past struct {
 	key       []byte     // of the seals
 	recover   bool       // a hub that is behind takes up a new life by itself
 	noSalvage bool
-	behind    atomic.Pointer[Behind] // nil: all is well
-	sifted    atomic.Pointer[change.Cursor]
-	lives     atomic.Int64 // begun since the start
+	behind    atomic.Pointer[Behind]  // nil: all is well
+	sifted    atomic.Pointer[sifting] // nil: not since the start
+	lives     atomic.Int64            // begun since the start
 }
 
 // tenure is what a session keeps of the hub's history.
@@ -181,16 +181,22 @@ func lost(v View, c change.Cursor, at time.Time) error {
 }
 
 // hear judges what a device says it saw, at its Hello.
-func (s *Session) hear(ctx context.Context, m *wire.Hello) (err error) {
+func (s *Session) hear(v View, m *wire.Hello) error {
 	if at, ok := s.believe(m, m.At); ok {
-		err = s.confess(ctx, s.hub.view(ctx, func(v View) error {
-			if _, err := activeDevice(v, s.device); err != nil {
-				return err
-			}
-			return lost(v, m.At, at)
-		}))
+		return lost(v, m.At, at)
 	}
-	s.tenure.lives = s.hub.past.lives.Load()
+	return nil
+}
+
+// attend runs fn, which reads what a Hello is answered with, on one snapshot: once
+// more when that made the hub take up a new life by itself.
+func (s *Session) attend(ctx context.Context, fn func(View) error) (err error) {
+	for again := true; again && err == nil; {
+		s.tenure.lives = s.hub.past.lives.Load()
+		err = s.hub.view(ctx, fn)
+		_, again = errors.AsType[*claim](err)
+		err = s.confess(ctx, err)
+	}
 	return err
 }
 

@@ -20,32 +20,27 @@ const heldRetry = time.Minute
 // that was split off it. A hub that was put back does not know who was split off
 // since; a file that proves to be one of these is the device of its key again, and
 // is told apart once more.
-func (s *Session) become(ctx context.Context, m *wire.Hello) error {
+func (s *Session) become(v View, m *wire.Hello) error {
 	name := m.Device
 	if name == s.device {
 		return nil
 	}
-	unheard := false
-	err := s.hub.store.View(ctx, func(v View) error {
-		own, err := readDevice(v, s.device)
-		if err != nil {
-			return err
-		}
-		other, err := readDevice(v, name)
+	own, err := readDevice(v, s.device)
+	if err == nil {
+		var other *Device
+		other, err = readDevice(v, name)
 		if errors.Is(err, ErrNotFound) && s.proves(m) {
-			unheard = true
 			return nil
 		}
 		if err == nil && (other.Key != own.Key || own.Key == (change.Hash{})) {
 			err = ErrNotFound
 		}
-		return err
-	})
+	}
 	if errors.Is(err, ErrNotFound) {
 		return &wire.Fault{Code: "forged", Message: fmt.Sprintf("the key belongs to device %s, the edge says it is %s", s.device, name),
 			Hint: "the file goes with another key: join it anew with a token of its own", Fatal: true}
 	}
-	if err != nil || unheard {
+	if err != nil {
 		return err
 	}
 	s.hub.bellMu.Lock() // bump reads it
@@ -201,10 +196,10 @@ func (s *Session) speak(ctx context.Context, m wire.Message) error {
 	if inc.IsZero() || h.spoken.is(s.device, inc) {
 		return nil
 	}
-	var stale, late bool
+	var stale, late, held bool
 	var split *Device
 	err := h.store.Update(ctx, func(tx Tx) error {
-		stale, late, split = false, false, nil
+		stale, late, held, split = false, false, false, nil
 		rec, err := readLives(tx, s.device)
 		if err != nil || rec.Last == inc {
 			return err
@@ -222,9 +217,10 @@ func (s *Session) speak(ctx context.Context, m wire.Message) error {
 		}
 		life.Knows = s.place.knows
 		if rec.speaks(life, now) && s.place.knows && life.Split.IsZero() {
-			if split, err = h.splitOff(tx, s.device, rec, life, now); err != nil {
-				return fmt.Errorf("make a device of a copy: %w", err)
+			if split, held, err = h.apart(tx, s.device, rec, life, now); err != nil {
+				err = fmt.Errorf("make a device of a copy: %w", err)
 			}
+			return err
 		}
 		return rec.save(tx, s.device)
 	})
@@ -233,6 +229,10 @@ func (s *Session) speak(ctx context.Context, m wire.Message) error {
 	}
 	if stale {
 		return copiedFault()
+	}
+	if held {
+		h.log.Warn("file held: it is a copy, and there are many", "device", s.device.String(), "incarnation", inc.String(), "copies", maxCopies)
+		return (&Life{Held: true}).refused()
 	}
 	if !late {
 		h.spoken.set(s.device, inc)
@@ -337,7 +337,7 @@ func keyed(v View, device change.DeviceID) (bool, error) {
 // quarantine by then: the copy may build on it.
 func (h *holds) inherit(s *shape, v View, dev *Device) error {
 	for at, of := dev.Created, dev.CopyOf; !of.IsZero(); {
-		list, err := parkedOf(v, of)
+		list, err := parkedWork(v, of)
 		if err != nil {
 			return fmt.Errorf("read quarantine: %w", err)
 		}
@@ -379,7 +379,7 @@ var ErrNotHeld = errors.New("no file of this device is held")
 
 // Allow lets the held files of a device go on.
 func (h *Hub) Allow(ctx context.Context, device change.DeviceID) error {
-	err := h.judge(ctx, device, func(l *Life) { l.Held = false }, "the operator let it go on")
+	err := h.judge(ctx, device, func(l *Life) { l.Held, l.Allowed = false, true }, "the operator let it go on")
 	if err != nil {
 		return fmt.Errorf("allow device %s: %w", device, err)
 	}

@@ -13,12 +13,13 @@ import (
 
 // aliasID is the id under which a record is journalled whose uuid was taken. It
 // follows from its place in the chain, so that the same record finds it again.
-func aliasID(t *change.Transaction) change.TxID {
+func aliasID(t *change.Transaction) change.TxID { return aliasOf(t.ID, t.Incarnation, t.Seq) }
+
+func aliasOf(own change.TxID, inc change.Incarnation, seq uint64) (id change.TxID) {
 	h := sha256.New()
-	h.Write(t.ID[:])
-	h.Write(t.Incarnation[:])
-	_ = binary.Write(h, binary.BigEndian, t.Seq)
-	var id change.TxID
+	h.Write(own[:])
+	h.Write(inc[:])
+	_ = binary.Write(h, binary.BigEndian, seq)
 	copy(id[:], h.Sum(nil))
 	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80
 	return id
@@ -39,6 +40,9 @@ func (b *batch) repeated(rec *Received, t *change.Transaction, first *Received) 
 			return 0, fmt.Errorf("take in the values of a stub: %w", err)
 		}
 		return 0, b.echo(rec, first)
+	}
+	if b.review.salvage { // rows that a device held are no version of anybody's work
+		return b.decide(rec, &journal, nil)
 	}
 	if b.stub != nil { // what the copy added cannot be told without the values
 		if err := b.appendIDs(kindVersion, t.ID, rec.ID); err != nil {
@@ -159,7 +163,7 @@ func unseen(t *change.Transaction, earlier []*change.Transaction) (out []change.
 			if prev := overlap(&op, earlier); forked(prev, &op) {
 				ok = true
 			} else {
-				op, ok = onTop(&op, prev)
+				op, ok = onTop(&op, partOf(t, i, joined(prev, earlier)))
 			}
 		}
 		if ok {
@@ -167,6 +171,50 @@ func unseen(t *change.Transaction, earlier []*change.Transaction) (out []change.
 		}
 	}
 	return out, places
+}
+
+// siblings reports whether two operations are parts of one update: the columns had
+// different bases.
+func siblings(a, b *change.Op) bool {
+	return a.Kind == change.Update && b.Kind == change.Update && a.Table == b.Table && a.Key.Equal(b.Key) && slices.Equal(a.Rows, b.Rows)
+}
+
+// joined is an earlier update with all its parts.
+func joined(prev *change.Op, earlier []*change.Transaction) *change.Op {
+	if prev == nil || prev.Kind != change.Update {
+		return prev
+	}
+	out := *prev
+	out.Columns, out.New, out.Base = nil, nil, nil
+	for _, e := range earlier {
+		for i := range e.Ops {
+			if o := &e.Ops[i]; siblings(prev, o) && len(o.Columns) > 0 && out.Column(o.Columns[0]) < 0 {
+				out.Columns, out.New, out.Base = append(out.Columns, o.Columns...), append(out.New, o.New...), append(out.Base, o.Base...)
+			}
+		}
+	}
+	return &out
+}
+
+// partOf is what of prev concerns t's i-th operation and not another part of it.
+func partOf(t *change.Transaction, i int, prev *change.Op) *change.Op {
+	op := &t.Ops[i]
+	if prev == nil || prev.Kind != change.Update || op.Kind != change.Update {
+		return prev
+	}
+	out := *prev
+	out.Columns, out.New, out.Base = nil, nil, nil
+	for j, c := range prev.Columns {
+		mine := op.Column(c) >= 0
+		if !mine { // the first part sets back what none of them has
+			k := slices.IndexFunc(t.Ops, func(o change.Op) bool { return siblings(op, &o) })
+			mine = k == i && !slices.ContainsFunc(t.Ops, func(o change.Op) bool { return siblings(op, &o) && o.Column(c) >= 0 })
+		}
+		if mine {
+			out.Columns, out.New, out.Base = append(out.Columns, c), append(out.New, prev.New[j]), append(out.Base, prev.Base[j])
+		}
+	}
+	return &out
 }
 
 // overlap finds the earlier operation on op's row that shares most of its events:

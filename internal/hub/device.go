@@ -20,6 +20,7 @@ const (
 	kindInvite      = "invite"      // by SHA-256 of the secret: invite
 	kindIncarnation = "incarnation" // by Incarnation: DeviceID
 	kindParked      = "parked"      // by device and order of arrival: Parked
+	kindSalvage     = "salvage"     // likewise: Parked of rows that the hub lost
 	kindReceipt     = "receipt"     // by time and random tail: Receipt
 	kindVersion     = "version"     // by uuid: journal ids of records with other content (trap D22)
 	kindWaits       = "waits"       // by journal id: places of the operations of a split group that wait
@@ -62,6 +63,7 @@ type presence struct {
 	seen, progress time.Time
 	cursor         change.Cursor
 	status         *wire.EdgeStatus
+	shape          change.SchemaHash // that the file has, and all is noted of it; zero: to be looked up
 }
 
 // note updates a device's presence.
@@ -239,12 +241,22 @@ func writeRecord(tx Tx, kind, id string, from any) error {
 // errStop ends a walk early without being an error.
 var errStop = errors.New("stop")
 
+// eachUnder calls fn for each record of a kind whose id begins with prefix, in id
+// order.
+func eachUnder(v View, kind, prefix string, fn func(id string, body []byte) error) error {
+	return walk(v, kind, prefix, "", fn)
+}
+
 // eachRecord calls fn for each record of a kind after an id, in id order, until
 // fn returns errStop.
 func eachRecord(v View, kind, after string, fn func(id string, body []byte) error) error {
+	return walk(v, kind, "", after, fn)
+}
+
+func walk(v View, kind, prefix, after string, fn func(id string, body []byte) error) error {
 	const page = 256
 	for {
-		list, err := v.Records(kind, after, page)
+		list, err := v.Records(kind, prefix, after, page)
 		if err != nil {
 			return fmt.Errorf("read %s records: %w", kind, err)
 		}

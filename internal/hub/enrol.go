@@ -49,16 +49,16 @@ func (h *Hub) AddDevice(ctx context.Context, name string, grants []rule.Grant, t
 	if ttl <= 0 {
 		ttl = DefaultInvite
 	}
-	var raw [40]byte
-	if err := h.draw(raw[:]); err != nil {
-		return Invite{}, fmt.Errorf("add device %s: %w", name, err)
-	}
-	id, err := change.NewDeviceID(strings.NewReader(string(raw[:16])))
+	id, err := h.newDeviceID()
 	if err != nil {
 		return Invite{}, fmt.Errorf("add device %s: %w", name, err)
 	}
+	var secret [24]byte
+	if err := h.draw(secret[:]); err != nil {
+		return Invite{}, fmt.Errorf("add device %s: %w", name, err)
+	}
 	now := h.clock.Now()
-	inv := Invite{Device: id, Secret: base64.RawURLEncoding.EncodeToString(raw[16:]), Expires: now.Add(ttl)}
+	inv := Invite{Device: id, Secret: base64.RawURLEncoding.EncodeToString(secret[:]), Expires: now.Add(ttl)}
 	d := &Device{ID: id, Name: name, Grants: grants, State: Invited, Created: now}
 	err = h.store.Update(ctx, func(tx Tx) error {
 		if err := writeRecord(tx, kindInvite, secretID(inv.Secret), invite{Device: id, Expires: inv.Expires}); err != nil {

@@ -3,7 +3,6 @@ package hub
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -73,13 +72,7 @@ func eventIDs(v View, device change.DeviceID) (ids []string, last uint64, err er
 }
 
 func eventsOf(v View, device change.DeviceID, fn func(id string, body []byte) error) error {
-	prefix := device.String() + "/"
-	return eachRecord(v, kindEvent, prefix, func(id string, body []byte) error {
-		if !strings.HasPrefix(id, prefix) {
-			return errStop
-		}
-		return fn(id, body)
-	})
+	return eachUnder(v, kindEvent, device.String()+"/", fn)
 }
 
 // Events lists what was out of the ordinary with a device, oldest first; with the
@@ -115,16 +108,10 @@ const recently = 7 * 24 * time.Hour
 func (h *Hub) Marks(ctx context.Context) (map[change.DeviceID]Mark, error) {
 	out := map[change.DeviceID]Mark{}
 	err := h.store.View(ctx, func(v View) error {
-		err := eachRecord(v, kindLives, "", func(id string, body []byte) error {
-			var l lives
-			var d change.DeviceID
-			if err := errors.Join(json.Unmarshal(body, &l), d.UnmarshalText([]byte(id))); err != nil {
-				return fmt.Errorf("decode lives of device %s: %w", id, err)
-			}
+		err := eachLives(v, func(d change.DeviceID, l *lives) {
 			if n := l.held(); n > 0 {
 				out[d] = Mark{Held: n}
 			}
-			return nil
 		})
 		if err != nil {
 			return err
@@ -181,12 +168,5 @@ func historiesOf(v View, now time.Time) (n Histories, err error) {
 		return n, err
 	}
 	n.Restored = max(n.Restored-n.Copied, 0) // a copy was first taken for restored
-	return n, eachRecord(v, kindLives, "", func(id string, body []byte) error {
-		var l lives
-		if err := json.Unmarshal(body, &l); err != nil {
-			return fmt.Errorf("decode lives of device %s: %w", id, err)
-		}
-		n.Held += l.held()
-		return nil
-	})
+	return n, eachLives(v, func(_ change.DeviceID, l *lives) { n.Held += l.held() })
 }

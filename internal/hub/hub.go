@@ -116,6 +116,7 @@ type Hub struct {
 
 	seenMu sync.Mutex
 	seen   map[change.DeviceID]*presence
+	shapes int // changes of kindDevShape records since the start
 
 	bellMu sync.Mutex
 	bells  map[*Session]func() // ends a session's wait
@@ -178,6 +179,9 @@ func (h *Hub) Reload(ctx context.Context, rules *rule.Rules) error {
 		return err
 	}
 	if err := h.accept(ctx, s); err != nil {
+		return err
+	}
+	if err := errors.Join(h.renameShares(ctx, s), h.renameSeries(ctx, s)); err != nil {
 		return err
 	}
 	old := h.shape.Swap(s)

@@ -26,12 +26,23 @@ func (h *Hub) Push(ctx context.Context, device change.DeviceID, txs []*change.Tr
 // push is Push of what came with m. With a stub, txs are the one transaction that
 // it stands for.
 func (h *Hub) push(ctx context.Context, device change.DeviceID, txs []*change.Transaction, m *wire.Push) (wire.PushResult, error) {
-	size := 0
 	for _, t := range txs {
 		if t.Device != device {
 			return wire.PushResult{}, &wire.Fault{Code: "forged", Message: fmt.Sprintf("transaction %s is by device %s, not by %s", t.ID, t.Device, device),
 				Hint: "the file was joined under another device's name: join it again", Fatal: true}
 		}
+	}
+	b, err := h.take(ctx, txs, m, func(tx Tx) (*batch, error) { return h.newBatch(tx, device) })
+	if err != nil {
+		return wire.PushResult{}, fmt.Errorf("push of device %s: %w", device, err)
+	}
+	return b.out, nil
+}
+
+// take takes in what came with m, in a batch that begin begins.
+func (h *Hub) take(ctx context.Context, txs []*change.Transaction, m *wire.Push, begin func(Tx) (*batch, error)) (*batch, error) {
+	size := 0
+	for _, t := range txs {
 		size += len(t.Ops)
 	}
 	var b *batch
@@ -39,7 +50,10 @@ func (h *Hub) push(ctx context.Context, device change.DeviceID, txs []*change.Tr
 		if err := h.current(); err != nil {
 			return err
 		}
-		if b, err = h.newBatch(tx, device); err != nil {
+		if b, err = begin(tx); err != nil {
+			return err
+		}
+		if err := b.uphold(); err != nil {
 			return err
 		}
 		if err := b.accept(m); err != nil {
@@ -54,11 +68,11 @@ func (h *Hub) push(ctx context.Context, device change.DeviceID, txs []*change.Tr
 		return h.queue.do(ctx, h.store, h.limits.Group, &job{size: size, run: run})
 	})
 	if err != nil {
-		return wire.PushResult{}, fmt.Errorf("push of device %s: %w", device, err)
+		return nil, err
 	}
 	b.report()
 	h.tookIn(ctx, b)
-	return b.out, nil
+	return b, nil
 }
 
 // A batch is one device's work inside one Update.
@@ -108,12 +122,16 @@ func (h *Hub) batchFor(tx Tx, dev *Device) (*batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &batch{hub: h, shape: h.shape.Load(), tx: tx, now: h.clock.Now(), dev: dev, rights: rightsOf(dev.Grants),
-		start: start, stands: map[change.Cursor]standing{}, cols: map[*string]columnMap{}, scopes: map[rowID]rule.ScopeID{}, born: map[rowID]bool{}, fresh: map[change.TxID]bool{}}
-	if b.holds, err = loadHolds(b.shape, tx, dev.ID); err != nil {
-		return nil, err
+	return &batch{hub: h, shape: h.shape.Load(), tx: tx, now: h.clock.Now(), dev: dev, rights: rightsOf(dev.Grants),
+		start: start, holds: &holds{}, stands: map[change.Cursor]standing{}, cols: map[*string]columnMap{}, scopes: map[rowID]rule.ScopeID{}, born: map[rowID]bool{}, fresh: map[change.TxID]bool{}}, nil
+}
+
+// uphold reads what the device's parked transactions keep its next ones from.
+func (b *batch) uphold() (err error) {
+	if b.holds, err = loadHolds(b.shape, b.tx, b.dev.ID); err != nil {
+		return err
 	}
-	return b, b.holds.inherit(b.shape, tx, dev)
+	return b.holds.inherit(b.shape, b.tx, b.dev)
 }
 
 // errFork ends a batch whose chain does not continue the hub's.
@@ -203,6 +221,11 @@ func (b *batch) one(t *change.Transaction) error {
 		if receipts, err = b.repeated(&rec, t, first); err != nil {
 			return err
 		}
+	}
+	if b.review.salvage { // what matters of it is in quarantine, or nothing does
+		bare := *rec.Tx
+		bare.Ops = nil
+		rec.Tx = &bare
 	}
 	b.pending = append(b.pending, rec)
 	b.fresh[rec.ID] = true

@@ -1,12 +1,12 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
@@ -103,6 +103,7 @@ type lending struct {
 	epoch change.Epoch
 	book  *book
 	who   *holder
+	late  bool     // the question is older than one that was answered, or its file was put back
 	all   []rights // of the active devices; nil: not read yet
 	out   *wire.LeaseGrant
 }
@@ -128,6 +129,7 @@ func (l *lending) answer(device change.DeviceID, inc change.Incarnation, ask *wi
 	if err := l.meet(inc, ask.ID); err != nil {
 		return err
 	}
+	l.late = ask.ID < l.who.ID
 	for i := range ask.Numbers {
 		if err := l.number(&ask.Numbers[i]); err != nil {
 			return fmt.Errorf("numbers of %s: %w", ask.Numbers[i].Name, err)
@@ -137,6 +139,9 @@ func (l *lending) answer(device change.DeviceID, inc change.Incarnation, ask *wi
 		if err := l.share(&ask.Shares[i]); err != nil {
 			return fmt.Errorf("share of %s: %w", ask.Shares[i].Table, err)
 		}
+	}
+	if l.late { // what the device said since stands
+		return nil
 	}
 	l.who.ID, l.who.Answer, l.who.At, l.who.Numbers = ask.ID, l.out, l.now.UTC(), slices.Clone(ask.Numbers)
 	for _, g := range l.out.Numbers {
@@ -187,7 +192,7 @@ func (l *lending) setBack() (bool, error) {
 // number makes sure that no number which a device may have is handed out again,
 // and grants a range when few are left.
 func (l *lending) number(n *wire.NumberLeft) error {
-	s := l.series(n.Name)
+	s := l.shape.series[n.Name]
 	if s == nil {
 		return nil
 	}
@@ -216,15 +221,6 @@ func (l *lending) number(n *wire.NumberLeft) error {
 	return writeRecord(l.tx, kindSeries, s.Name, rec)
 }
 
-func (l *lending) series(name string) *rule.Series {
-	for _, s := range l.shape.setup.Rules.Series(&l.shape.setup.Schema) {
-		if s.Name == name {
-			return &s
-		}
-	}
-	return nil
-}
-
 // next reads how far a series is handed out. In a life that continues a restored
 // copy nobody knows what the lost one handed out: as much as can be expected of it
 // is skipped, once for each such life since: the one before has skipped as well, and may
@@ -232,9 +228,6 @@ func (l *lending) series(name string) *rule.Series {
 func (l *lending) next(s *rule.Series) (*series, error) {
 	rec := &series{}
 	err := readRecord(l.tx, kindSeries, s.Name, rec)
-	if errors.Is(err, ErrNotFound) {
-		err = l.renamed(s, rec)
-	}
 	if errors.Is(err, ErrNotFound) {
 		*rec = series{Next: s.Start}
 	} else if err != nil {
@@ -275,7 +268,12 @@ func (l *lending) livesSince(epoch change.Epoch) (int64, error) {
 	if n == 0 {
 		return 0, nil
 	}
-	err = eachRecord(l.tx, kindReplaced, "", func(string, []byte) error { n++; return nil })
+	err = eachRecord(l.tx, kindReplaced, "", func(id string, _ []byte) error {
+		if !slices.ContainsFunc(lives, func(b change.Branch) bool { return b.Epoch.String() == id }) {
+			n++
+		}
+		return nil
+	})
 	return n, err
 }
 
@@ -304,7 +302,7 @@ func (l *lending) grant(s *rule.Series, rec *series) error {
 	g := NumberGrant{Name: s.Name, Device: l.dev.ID, Inc: l.who.Inc, First: rec.Next, Last: rec.Next + s.Size - 1, At: l.now.UTC()}
 	rec.Next = g.Last + 1
 	l.out.Numbers = append(l.out.Numbers, wire.NumberRange{Name: g.Name, First: g.First, Last: g.Last})
-	return writeRecord(l.tx, kindRange, fmt.Sprintf("%s/%020d", g.Name, g.First), &g)
+	return writeRecord(l.tx, kindRange, rangeID(&g), &g)
 }
 
 // may reports whether a device has a verb over anything at all.
@@ -337,7 +335,10 @@ type SeriesReport struct {
 type NumberReport struct {
 	Device change.DeviceID `json:"device"`
 	Left   uint64          `json:"left"`
-	At     time.Time       `json:"at"`
+	// Highest is the last number that the device holds; 0 when none. It is beyond its
+	// ranges when the hub was set back: a life that is lost handed out what follows.
+	Highest int64     `json:"highest"`
+	At      time.Time `json:"at"`
 }
 
 // A ShareReport sums up what a device holds of one bounded counter.
@@ -353,7 +354,7 @@ type ShareReport struct {
 func (h *Hub) Leases(ctx context.Context) (*LeaseReport, error) {
 	out := &LeaseReport{Numbers: []SeriesReport{}, Shares: []ShareReport{}}
 	err := h.view(ctx, func(v View) error {
-		if err := out.numbers(v, h.shape.Load().setup); err != nil {
+		if err := out.numbers(v, h.shape.Load()); err != nil {
 			return err
 		}
 		return out.shares(v)
@@ -364,17 +365,21 @@ func (h *Hub) Leases(ctx context.Context) (*LeaseReport, error) {
 	return out, nil
 }
 
-func (r *LeaseReport) numbers(v View, setup *wire.Setup) error {
-	sizes := map[string]int64{}
-	for _, s := range setup.Rules.Series(&setup.Schema) {
-		sizes[s.Name] = s.Size
+func (r *LeaseReport) numbers(v View, shape *shape) error {
+	now := map[string]string{} // present names by those under which devices asked
+	for _, f := range shape.formerSeries() {
+		now[f.was] = f.name
 	}
 	err := eachRecord(v, kindSeries, "", func(name string, body []byte) error {
 		var s series
 		if err := json.Unmarshal(body, &s); err != nil {
 			return fmt.Errorf("decode series %s: %w", name, err)
 		}
-		r.Numbers = append(r.Numbers, SeriesReport{Name: name, Next: s.Next, Size: sizes[name], Ranges: []NumberGrant{}, Left: []NumberReport{}})
+		n := SeriesReport{Name: name, Next: s.Next, Ranges: []NumberGrant{}, Left: []NumberReport{}}
+		if leased := shape.series[name]; leased != nil {
+			n.Size = leased.Size
+		}
+		r.Numbers = append(r.Numbers, n)
 		return nil
 	})
 	if err != nil {
@@ -396,8 +401,8 @@ func (r *LeaseReport) numbers(v View, setup *wire.Setup) error {
 		}
 		for _, n := range who.Numbers {
 			for i := range r.Numbers {
-				if r.Numbers[i].Name == n.Name {
-					r.Numbers[i].Left = append(r.Numbers[i].Left, NumberReport{device, n.Left, who.At})
+				if r.Numbers[i].Name == cmp.Or(now[n.Name], n.Name) {
+					r.Numbers[i].Left = append(r.Numbers[i].Left, NumberReport{Device: device, Left: n.Left, Highest: n.Highest, At: who.At})
 				}
 			}
 		}
@@ -406,10 +411,7 @@ func (r *LeaseReport) numbers(v View, setup *wire.Setup) error {
 }
 
 func (s *SeriesReport) ranges(v View) error {
-	return eachRecord(v, kindRange, s.Name+"/", func(id string, body []byte) error {
-		if !strings.HasPrefix(id, s.Name+"/") {
-			return errStop
-		}
+	return eachUnder(v, kindRange, s.Name+"/", func(id string, body []byte) error {
 		var g NumberGrant
 		if err := json.Unmarshal(body, &g); err != nil {
 			return fmt.Errorf("decode range %s: %w", id, err)

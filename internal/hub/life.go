@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -53,6 +54,7 @@ type Life struct {
 	Ended  string             `json:"ended,omitempty"`
 	Split  change.DeviceID    `json:"split,omitzero"` // the device that its file is from now on
 
+	Allowed  bool   `json:"allowed,omitempty"`  // held once, and the operator let it go on
 	Knows    bool   `json:"knows,omitempty"`    // its edge takes another name when it is told
 	Turn     uint64 `json:"turn,omitempty"`     // when it last became the one that speaks
 	Returned uint64 `json:"returned,omitempty"` // when it last did so after another one
@@ -68,6 +70,19 @@ func readLives(v View, device change.DeviceID) (*lives, error) {
 		return nil, fmt.Errorf("lives of device %s: %w", device, err)
 	}
 	return l, nil
+}
+
+// eachLives calls fn for each device of which lives are known.
+func eachLives(v View, fn func(change.DeviceID, *lives)) error {
+	return eachRecord(v, kindLives, "", func(id string, body []byte) error {
+		var l lives
+		var d change.DeviceID
+		if err := errors.Join(json.Unmarshal(body, &l), d.UnmarshalText([]byte(id))); err != nil {
+			return fmt.Errorf("decode lives of device %s: %w", id, err)
+		}
+		fn(d, &l)
+		return nil
+	})
 }
 
 func (l *lives) save(tx Tx, device change.DeviceID) error {
@@ -89,8 +104,9 @@ func (l *lives) continued(parent change.Incarnation) bool {
 	return slices.ContainsFunc(l.Lives, func(o Life) bool { return o.Parent == parent })
 }
 
-// add notes a new life.
+// add notes a new life. Lives found before are not to be used after it.
 func (l *lives) add(inc, parent change.Incarnation, now time.Time) *Life {
+	l.forget()
 	l.Lives = append(l.Lives, Life{Inc: inc, Parent: parent, First: now, Seen: now})
 	return &l.Lives[len(l.Lives)-1]
 }

@@ -56,10 +56,12 @@ func (h *Hub) begin(ctx context.Context, mode change.BranchMode, found *Behind) 
 }
 
 // Outlive tells, before a new life begins, which lives there were that the database
-// that was put back knows nothing of: they are over, too.
+// that was put back knows nothing of: they are over, too. It must not come before
+// Compare: what a life that is over gave out proves nothing any more.
 func (h *Hub) Outlive(ctx context.Context, lives []change.Epoch) error {
-	err := h.store.Update(ctx, func(tx Tx) error {
-		lineage, err := tx.Lineage()
+	var over []change.Epoch
+	err := h.store.View(ctx, func(v View) error {
+		lineage, err := v.Lineage()
 		if err != nil {
 			return err
 		}
@@ -67,12 +69,25 @@ func (h *Hub) Outlive(ctx context.Context, lives []change.Epoch) error {
 			if slices.ContainsFunc(lineage, func(b change.Branch) bool { return b.Epoch == life }) {
 				continue
 			}
-			if err := tx.PutRecord(kindReplaced, life.String(), []byte("{}")); err != nil {
+			_, err := v.Record(kindReplaced, life.String())
+			if errors.Is(err, ErrNotFound) {
+				over = append(over, life)
+			} else if err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+	if err == nil && len(over) > 0 {
+		err = h.store.Update(ctx, func(tx Tx) error {
+			for _, life := range over {
+				if err := tx.PutRecord(kindReplaced, life.String(), []byte("{}")); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("note lives of the hub that are over: %w", err)
 	}
@@ -128,6 +143,25 @@ func (s *Session) astray(v View, cursor change.Cursor, re *wire.Rebase) error {
 	return nil
 }
 
+// lacksNewest reports whether the hub never heard of a transaction that it is told it
+// confirmed. What it once heard of it never forgets, so that it was set back since.
+func lacksNewest(v View, n *wire.Landmark) (bool, error) {
+	if n.ID.IsZero() {
+		return false, nil
+	}
+	rec, err := v.Known(n.ID)
+	if err == nil && rec.Content != n.Content { // another one's: a copy of the file drew the same id
+		_, err = v.Known(aliasOf(n.ID, n.Incarnation, n.Seq))
+	}
+	if errors.Is(err, ErrNotFound) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look up transaction %s: %w", n.ID, err)
+	}
+	return false, nil
+}
+
 // tellLineage lets a device of another life know the hub's.
 func tellLineage(v View, m *wire.Hello, w *wire.Welcome) (err error) {
 	if m.At.Epoch != w.Epoch {
@@ -135,6 +169,10 @@ func tellLineage(v View, m *wire.Hello, w *wire.Welcome) (err error) {
 	}
 	return err
 }
+
+// codeUndone is Parked.Code of what was handed in before the hub was set back on
+// purpose.
+const codeUndone = "undone"
 
 // A review is what a batch's transactions have to go through, by what is said of
 // them as a whole.
@@ -146,8 +184,7 @@ type review struct {
 	taken     int      // transactions that were applied, or some of their rows
 	waits     int      // transactions parked that may wait for lost work only
 
-	lost    *branchPoint
-	offered map[rowID][]*change.Op // rows that other salvages offer already
+	lost *branchPoint
 }
 
 // branchPoint is where the present life began.
@@ -169,7 +206,7 @@ func (b *batch) accept(m *wire.Push) error {
 		return fmt.Errorf("read lineage: %w", err)
 	}
 	if br, ok := change.Successor(lineage, m.Lineage, m.Confirmed); ok && br.Mode == change.Undone {
-		b.review.undone = &refusal{code: "undone", reason: "it had been handed in before the hub was set back on purpose, on " +
+		b.review.undone = &refusal{code: codeUndone, reason: "it had been handed in before the hub was set back on purpose, on " +
 			br.At.UTC().Format(time.DateTime) + " UTC: retry it to take it after all, discard it to let it go"}
 	}
 	return nil

@@ -279,69 +279,41 @@ func (c *carting) chained(ctx context.Context, txs []*change.Transaction, m *wir
 }
 
 func (c *carting) push(ctx context.Context, txs []*change.Transaction, m *wire.Push) (wire.PushResult, error) {
-	var b *batch
-	size := 0
-	for _, t := range txs {
-		size += len(t.Ops)
-	}
-	h := c.h
-	err := h.renew(ctx, func() error {
-		return h.queue.do(ctx, h.store, h.limits.Group, &job{size: size, run: func(tx Tx) error {
-			err := h.current()
-			if err != nil {
-				return err
-			}
-			d, err := readDevice(tx, c.device)
-			if err != nil {
-				return err
-			}
-			if d.State == Revoked && !c.terms.Revoked {
-				return revokedFault(d)
-			}
-			if b, err = h.batchFor(tx, d); err != nil {
-				return err
-			}
-			if err := b.accept(m); err != nil {
-				return err
-			}
+	b, err := c.h.take(ctx, txs, m, func(tx Tx) (*batch, error) {
+		d, err := readDevice(tx, c.device)
+		if err != nil {
+			return nil, err
+		}
+		if d.State == Revoked && !c.terms.Revoked {
+			return nil, revokedFault(d)
+		}
+		b, err := c.h.batchFor(tx, d)
+		if err == nil {
 			b.review.carried = true
-			if err := b.ingest(txs); err != nil {
-				return err
-			}
-			return b.countWaits()
-		}})
+		}
+		return b, err
 	})
 	if err != nil {
 		return wire.PushResult{}, err
 	}
-	b.report()
-	h.tookIn(ctx, b)
 	return b.out, nil
 }
-
-// parcelGathering is what a session has of a parcel whose end has not come.
-type parcelGathering struct{ body bytes.Buffer }
 
 // parcel takes in another device's sealed outbox once its last part is here.
 func (s *Session) parcel(ctx context.Context, m *wire.Parcel, emit func(wire.Message) error) error {
 	s.hub.note(s.device, func(*presence) {})
 	lim := s.unpack()
-	if len(m.Body) > s.hub.limits.Frame || s.cart.body.Len()+len(m.Body) > lim.Encoded {
-		return s.fail("parcel", fmt.Errorf("%w: the limit is %d bytes", change.ErrTooLarge, lim.Encoded))
+	body, err := s.carted.take(m.Body, m.More, s.hub.limits.Frame, lim.Encoded)
+	if err != nil {
+		return s.fail("parcel", err)
 	}
-	if m.More && len(m.Body) == 0 {
-		return s.fail("parcel", fmt.Errorf("%w: an empty part", change.ErrCorrupt))
-	}
-	s.cart.body.Write(m.Body)
 	if m.More {
 		return nil
 	}
-	body := bytes.NewReader(s.cart.body.Bytes())
-	s.cart = parcelGathering{}
 	if err := s.hub.view(ctx, func(v View) error { _, err := activeDevice(v, s.device); return err }); err != nil {
 		return s.fail("parcel", err)
 	}
-	p, err := s.hub.OpenParcel(body, body.Size(), lim)
+	p, err := s.hub.OpenParcel(bytes.NewReader(body), int64(len(body)), lim)
 	if err != nil {
 		return s.fail("parcel", err)
 	}
@@ -349,5 +321,5 @@ func (s *Session) parcel(ctx context.Context, m *wire.Parcel, emit func(wire.Mes
 	if err != nil {
 		return s.fail("parcel", err)
 	}
-	return emit(&wire.ParcelResult{Device: out.Device, Name: out.Name, Results: out.Results})
+	return emit(&wire.ParcelResult{Device: out.Device, Name: out.Name, Known: uint32(out.Known), Results: out.Results})
 }

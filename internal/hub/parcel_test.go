@@ -433,6 +433,16 @@ func TestParcel_CutShort(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.want("SELECT count(*) FROM product", "1")
+	// The same, in one session that greets again.
+	body = x.pack(part{txs: x.sales("b")})
+	if _, err := office.tryAsk(&wire.Parcel{Body: body[:100], More: true}); err != nil {
+		t.Fatal(err)
+	}
+	office.ask(office.hello())
+	if _, err := office.carry(body, 200); err != nil {
+		t.Fatal(err)
+	}
+	w.want("SELECT count(*) FROM product", "2")
 }
 
 func TestParcel_HubWithoutKey(t *testing.T) {

@@ -1,10 +1,11 @@
 package hub
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
@@ -36,7 +37,8 @@ type Parked struct {
 	Places []uint32 `json:"places,omitempty"`
 	Left   []uint32 `json:"left,omitempty"`
 
-	record string // id of the record
+	kind, record string // the record's
+	was          []byte // Tx as the record has it; nil: there is none yet
 }
 
 // Transaction decodes what waits.
@@ -53,9 +55,11 @@ func (b *batch) park(rec *Received, v verdict) error {
 	p := v.park
 	p.ID, p.Device, p.Inc, p.Seq, p.At = rec.ID, rec.Device, rec.Inc, rec.Seq, b.now
 	p.Reoffered = b.review.reoffered
-	// By device, then in order of arrival.
-	p.record = fmt.Sprintf("%s/%015d/%020d/%s", p.Device, b.now.UnixMilli(), p.Seq, p.ID)
-	if err := writeRecord(b.tx, kindParked, p.record, p); err != nil {
+	p.kind, p.record = kindParked, parkedID(rec)
+	if p.Salvage {
+		p.kind = kindSalvage
+	}
+	if err := keepParked(b.tx, p); err != nil {
 		return err
 	}
 	if err := tellWaits(b.tx, p); err != nil {
@@ -64,48 +68,68 @@ func (b *batch) park(rec *Received, v verdict) error {
 	return b.holds.add(b.shape, p)
 }
 
-func decodeParked(id string, body []byte) (*Parked, error) {
-	p := &Parked{record: id}
+// parkedID is the id of the record of what is parked: by device, then in order of
+// arrival. The journal entry tells it.
+func parkedID(rec *Received) string {
+	return fmt.Sprintf("%s/%015d/%020d/%s", rec.Device, rec.At.UnixMilli(), rec.Seq, rec.ID)
+}
+
+func decodeParked(kind, id string, body []byte) (*Parked, error) {
+	p := &Parked{}
 	if err := json.Unmarshal(body, p); err != nil {
 		return nil, fmt.Errorf("decode quarantine record %s: %w", id, err)
 	}
+	p.kind, p.record, p.was = kind, id, p.Tx
 	return p, nil
 }
 
-// parkedOf lists what waits of one device (zero: of all), in order of arrival.
+// keepParked writes what waits, and what it offers.
+func keepParked(tx Tx, p *Parked) error {
+	if err := writeRecord(tx, p.kind, p.record, p); err != nil {
+		return err
+	}
+	err := offer(tx, p, p.was, p.Tx)
+	p.was = p.Tx
+	return err
+}
+
+// dropParked removes the record of what waits no longer.
+func dropParked(tx Tx, p *Parked) error {
+	if err := tx.PutRecord(p.kind, p.record, nil); err != nil {
+		return fmt.Errorf("remove quarantine record %s: %w", p.record, err)
+	}
+	return offer(tx, p, p.was, nil)
+}
+
+// parkedOf lists all that waits of one device (zero: of all), in order of arrival.
 func parkedOf(v View, device change.DeviceID) ([]*Parked, error) {
-	return parkedBut(v, device, nil)
+	work, err := parkedWork(v, device)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := parkedAs(v, kindSalvage, device)
+	if err != nil {
+		return nil, err
+	}
+	out := append(work, rows...)
+	slices.SortFunc(out, func(a, b *Parked) int { return strings.Compare(a.record, b.record) })
+	return out, nil
 }
 
-// ofSalvage is in the record of every salvage, and in no other: within a JSON string
-// the quotes would be escaped.
-var ofSalvage = []byte(`"salvage":true`)
-
-// parkedWork is parkedOf without the salvages, which may be far more than all else:
-// they are not even decoded.
+// parkedWork is parkedOf without the salvages, which may be far more than all else.
 func parkedWork(v View, device change.DeviceID) ([]*Parked, error) {
-	return parkedBut(v, device, ofSalvage)
+	return parkedAs(v, kindParked, device)
 }
 
-func parkedBut(v View, device change.DeviceID, without []byte) ([]*Parked, error) {
+func parkedAs(v View, kind string, device change.DeviceID) (out []*Parked, err error) {
 	prefix := ""
 	if !device.IsZero() {
 		prefix = device.String() + "/"
 	}
-	var out []*Parked
-	err := eachRecord(v, kindParked, prefix, func(id string, body []byte) error {
-		if len(id) < len(prefix) || id[:len(prefix)] != prefix {
-			return errStop
-		}
-		if without != nil && bytes.Contains(body, without) {
-			return nil
-		}
-		p, err := decodeParked(id, body)
-		if err != nil {
-			return err
-		}
+	err = eachUnder(v, kind, prefix, func(id string, body []byte) error {
+		p, err := decodeParked(kind, id, body)
 		out = append(out, p)
-		return nil
+		return err
 	})
 	return out, err
 }
@@ -116,13 +140,14 @@ func findParked(v View, id change.TxID) (*Parked, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := parkedOf(v, rec.Device)
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range list {
-		if p.ID == id {
-			return p, nil
+	record := parkedID(rec)
+	for _, kind := range []string{kindParked, kindSalvage} {
+		body, err := v.Record(kind, record)
+		if err == nil {
+			return decodeParked(kind, record, body)
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return nil, fmt.Errorf("read quarantine record %s: %w", record, err)
 		}
 	}
 	return nil, ErrNotFound

@@ -20,8 +20,12 @@ import (
 // others still have: as long as their files keep it.
 const patientFor = DefaultKeep
 
-// Every transaction that is taken in pays for some tries of what waits: few are tried
-// each time, of many not all for every push.
+// patientEnd is how long what waits is tried on after that: nobody brings anything
+// back by then, so that a delete of what was lost is done.
+const patientEnd = 24 * time.Hour
+
+// Every transaction that is brought back pays for some tries of what waits: few are
+// tried each time, of many not all for every push.
 const (
 	patientFew   = 64
 	patientTries = 8  // for one transaction
@@ -30,19 +34,21 @@ const (
 
 // A patience is what a hub knows of the work that waits so.
 type patience struct {
-	mu     sync.Mutex
-	waits  int            // as far as known: at the last look, and parked since
-	credit int            // tries that transactions taken in since paid for
+	trying sync.Mutex     // one tries at a time; guards looked
 	looked *change.Cursor // the hub's state when all were last tried in vain; nil: not tried
+
+	mu     sync.Mutex // guards what follows; nothing is waited for under it
+	waits  int        // as far as known: at the last look, and parked since
+	credit int        // tries that transactions taken in since paid for
 }
 
 // waitsForMore reports whether p needs only patience: more data can cure why it was
 // parked, and lost data may still come. The other codes ask for somebody's decision,
 // or for other rules, rights or tables.
-func (p *Parked) waitsForMore(lives []change.Branch) bool {
+func (p *Parked) waitsForMore(lives []change.Branch, now time.Time) bool {
 	switch p.Code {
 	case "missing-parent", "missing", "depends", "scope", "restrict", "unique", "identity", "transition", "floor", "constraint", "rule":
-		return !p.Salvage && !p.Absent && (p.Reoffered || recovering(lives, p.At))
+		return !p.Salvage && !p.Absent && now.Before(p.At.Add(patientFor+patientEnd)) && (p.Reoffered || recovering(lives, p.At))
 	}
 	return false
 }
@@ -73,49 +79,59 @@ func (b *batch) countWaits() error {
 	return nil
 }
 
-// tookIn tries again what waits, after a batch was committed. The batch is safe
-// whatever comes of it.
+// tookIn tries again what waits, after a batch was committed that brought back what
+// the hub had lost. All other pushes go on as if nothing waited: Await comes to what
+// they cure. The batch is safe whatever comes of it.
 func (h *Hub) tookIn(ctx context.Context, b *batch) {
 	p := &h.patience
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.waits += b.review.waits
-	if b.review.taken == 0 || p.waits == 0 {
+	if !p.pays(&b.review) || !p.trying.TryLock() { // whoever tries now goes on while it helps
 		return
 	}
-	p.credit += patientTries * b.review.taken
-	if p.waits > patientFew && p.credit < p.waits {
-		return // others will pay, or Await
-	}
+	defer p.trying.Unlock()
 	if err := h.tryAll(ctx); err != nil && ctx.Err() == nil {
 		h.log.Error("quarantine", "error", err.Error())
 	}
 }
 
+// pays counts a batch, and reports whether what waits is to be tried after it.
+func (p *patience) pays(r *review) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waits += r.waits
+	if r.taken == 0 || !r.reoffered || p.waits == 0 {
+		return false
+	}
+	p.credit += patientTries * r.taken
+	return p.waits <= patientFew || p.credit >= p.waits // others will pay, or Await
+}
+
 // Await tries again the transactions in quarantine that need only what the hub lost
 // and devices bring back: parked for a reason that more data can cure, and handed in
-// again after the hub was put back, or within DefaultKeep of a restore. A push that
-// takes something in does the same; Await is for what came otherwise. It does nothing
-// while the hub's data is as it was when all were last tried.
+// again after the hub was put back, or within DefaultKeep of a restore. A day and
+// DefaultKeep after it was parked such a transaction is a person's. A push of what was handed in
+// before does the same; Await is for what came otherwise. It does nothing while the
+// hub's data is as it was when all were last tried.
 func (h *Hub) Await(ctx context.Context) error {
 	if h.Behind() != nil {
 		return nil
 	}
-	h.patience.mu.Lock()
-	defer h.patience.mu.Unlock()
+	h.patience.trying.Lock()
+	defer h.patience.trying.Unlock()
 	return h.tryAll(ctx)
 }
 
 // tryAll tries what waits until nothing more comes of it. The caller holds
-// patience.mu.
+// patience.trying.
 func (h *Hub) tryAll(ctx context.Context) error {
 	p := &h.patience
 	for {
+		p.count(0, true)
 		list, end, err := h.waiting(ctx)
 		if err != nil {
+			p.count(1, false) // who knows
 			return fmt.Errorf("read what waits for lost work: %w", err)
 		}
-		p.waits, p.credit = len(list), 0
+		p.count(len(list), false)
 		if len(list) == 0 || p.looked != nil && *p.looked == end {
 			return nil
 		}
@@ -132,8 +148,20 @@ func (h *Hub) tryAll(ctx context.Context) error {
 	}
 }
 
+// count counts what waits. It begins anew before a look: pushes that come between
+// may be counted twice, never not at all.
+func (p *patience) count(n int, anew bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if anew {
+		p.waits, p.credit = 0, 0
+	}
+	p.waits += n
+}
+
 // waiting lists the records of what needs only patience, and the hub's state.
 func (h *Hub) waiting(ctx context.Context) (records []string, end change.Cursor, err error) {
+	now := h.clock.Now()
 	err = h.view(ctx, func(v View) (err error) {
 		records = nil
 		if end, err = v.Cursor(); err != nil {
@@ -145,7 +173,7 @@ func (h *Hub) waiting(ctx context.Context) (records []string, end change.Cursor,
 		}
 		list, err := parkedWork(v, change.DeviceID{})
 		for _, p := range list {
-			if p.waitsForMore(lives) {
+			if p.waitsForMore(lives, now) {
 				records = append(records, p.record)
 			}
 		}
@@ -191,7 +219,7 @@ func (h *Hub) tryOne(tx Tx, record string) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	p, err := decodeParked(record, body)
+	p, err := decodeParked(kindParked, record, body)
 	if err != nil {
 		return 0, err
 	}

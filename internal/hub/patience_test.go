@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
@@ -167,8 +168,8 @@ func TestPatienceIsForLostWorkOnly(t *testing.T) {
 	parkedAs(t, w.queue(), "missing-parent")
 }
 
-// Of many that wait not all are tried for each push; they are when enough was taken
-// in, and now and then in any case.
+// Of many that wait not all are tried for each push that brings something back; they
+// are when enough was taken in, and now and then in any case.
 func TestPatienceOfMany(t *testing.T) {
 	l := newLossy(t)
 	l.back(l.a)
@@ -178,16 +179,44 @@ func TestPatienceOfMany(t *testing.T) {
 	}
 	l.back(l.b)
 	l.sql("INSERT INTO customer (id, branch, name) VALUES ('n0', '1', 'Ann')")
-	l.a.applies(ins("product", "p1"))
+	bring := func(i int) {
+		l.a.reoffer(&wire.Push{Confirmed: l.first}, l.a.tx(ins("product", fmt.Sprintf("q%d", i))))
+	}
+	bring(0)
 	l.want("SELECT count(*) FROM orders WHERE id LIKE 'm%'", "0")
 	for i := range 8 {
-		l.a.applies(ins("product", fmt.Sprintf("q%d", i)))
+		bring(1 + i)
 	}
 	l.want("SELECT count(*) FROM orders WHERE id LIKE 'm%'", "35")
 	l.sql("INSERT INTO customer (id, branch, name) VALUES ('n1', '1', 'Bob')")
 	l.must(l.hub.Await(l.ctx))
 	l.want("SELECT count(*) FROM orders WHERE id LIKE 'm%'", fmt.Sprint(len(list)))
 	l.codes("")
+}
+
+// What a hub lost is no reason to make everybody else wait: new work pays for no tries,
+// and what nobody brought back in time is a person's.
+func TestPatienceIsPaidByWhoBringsBack(t *testing.T) {
+	l := newLossy(t)
+	l.back(l.b)
+	l.site("d", mine...).applies(ins("customer", "c1", "1", "Ann")) // just what b's work lacks, but new
+	l.codes("depends missing-parent")
+	l.a.greets(placed{})
+	l.a.live()
+	l.a.reoffer(&wire.Push{Confirmed: l.first}, l.a.tx(ins("product", "q")))
+	l.codes("")
+
+	l = newLossy(t)
+	l.back(l.b)
+	l.clock.Advance(hub.DefaultKeep + 24*time.Hour)
+	l.site("d", mine...).applies(ins("customer", "c1", "1", "Ann"))
+	l.must(l.hub.Await(l.ctx))
+	l.codes("depends missing-parent")
+	out, err := l.hub.Retry(l.ctx, l.b.sent[0].ID)
+	l.must(err)
+	if statuses(out) != "applied applied" {
+		t.Errorf("retry: %s", statuses(out))
+	}
 }
 
 // A reason that is another by now is told to the device.
@@ -247,6 +276,9 @@ func TestTrapD5_DeleteOfALostRowWaitsForIt(t *testing.T) {
 // Nobody brings back what was lost long ago.
 func TestDeleteOfALostRowDoesNotWaitForEver(t *testing.T) {
 	l := newLossy(t)
+	l.reader("e").parks("brings it back", del("orders", "o1", "c1", "new", 1))
 	l.clock.Advance(hub.DefaultKeep)
 	l.reader("d").applies(del("line", "o1", 1, "nail"))
+	l.must(l.hub.Await(l.ctx))
+	l.codes("")
 }

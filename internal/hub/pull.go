@@ -178,11 +178,11 @@ func (d *deltas) send(v View, since change.Cursor, scopes []rule.ScopeID, mark u
 		return next, false, fmt.Errorf("read cursor: %w", err)
 	}
 	d.session.tenure.given = last.Next
-	last.Seal = d.session.hub.seal(d.session.device, last.Next)
 	moved = d.sent || len(d.rows) > 0 || len(outcomes) > 0
 	if !moved && !empty {
 		return last.Next, false, nil
 	}
+	last.Seal = d.session.hub.seal(d.session.device, last.Next)
 	return last.Next, moved, d.flush(last)
 }
 

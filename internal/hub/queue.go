@@ -221,7 +221,7 @@ func (h *Hub) Discard(ctx context.Context, id change.TxID, reason string) ([]Set
 		if err := b.resend(p.ID); err != nil {
 			return nil, err
 		}
-		if err := b.tx.PutRecord(kindParked, p.record, nil); err != nil {
+		if err := dropParked(b.tx, p); err != nil {
 			return nil, err
 		}
 		rest, err := b.release(p.ID)
@@ -315,7 +315,7 @@ func (b *batch) retry(p *Parked) ([]Settled, error) {
 	if err := b.resend(p.ID); err != nil {
 		return nil, err
 	}
-	if err := b.tx.PutRecord(kindParked, p.record, nil); err != nil {
+	if err := dropParked(b.tx, p); err != nil {
 		return nil, err
 	}
 	rest, err := b.release(p.ID)
@@ -334,7 +334,7 @@ func (b *batch) parkAgain(p *Parked, v verdict) ([]Settled, error) {
 			return nil, err
 		}
 	}
-	if err := writeRecord(b.tx, kindParked, p.record, p); err != nil {
+	if err := keepParked(b.tx, p); err != nil {
 		return nil, err
 	}
 	if err := tellWaits(b.tx, p); err != nil {
@@ -372,7 +372,7 @@ func (b *batch) release(id change.TxID) ([]Settled, error) {
 		if err != nil {
 			return nil, err
 		}
-		p, err := decodeParked(record, body)
+		p, err := decodeParked(kindParked, record, body)
 		if err != nil {
 			return nil, err
 		}

@@ -422,3 +422,34 @@ func TestPull_FromTheCursorOfHello(t *testing.T) {
 		t.Fatalf("%d rows came, want the one that is new", n)
 	}
 }
+
+// A hub says so when it does not know what it is told to have confirmed last. An id
+// that a copy of the file drew, too, proves nothing.
+func TestTrapD5_WelcomeSaysWhatTheHubLacks(t *testing.T) {
+	w := newWorld(t)
+	a := w.site("a", mine...)
+	a.connect()
+	first := a.tx(ins("product", "p1"))
+	a.push(first)
+	second := a.tx(ins("product", "p2"))
+	second.ID = first.ID
+	lost := *second
+	a.push(second) // under an id of the hub's own
+	lost.Seq++
+	for _, c := range []struct {
+		newest wire.Landmark
+		want   bool
+	}{
+		{wire.Landmark{}, false},
+		{wire.LandmarkOf(first), false},
+		{wire.LandmarkOf(second), false},
+		{wire.LandmarkOf(&lost), true},
+		{wire.Landmark{ID: change.TxID{9}}, true},
+	} {
+		m := a.hello()
+		m.Newest = c.newest
+		if got := a.ask(m)[0].(*wire.Welcome); got.Lacks != c.want {
+			t.Errorf("newest %v: lacks %v", c.newest, got.Lacks)
+		}
+	}
+}

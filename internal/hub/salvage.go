@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,69 +34,71 @@ func (b *batch) salvage(rec *Received, t *change.Transaction) error {
 		if wants[i], err = b.lacks(&t.Ops[i]); err != nil {
 			return fmt.Errorf("salvage: %w", err)
 		}
-		some = some || wants[i] == wanted && b.amount(&t.Ops[i])
+		some = some || wants[i] >= wanted && b.amount(&t.Ops[i])
 	}
+	gone, other, hidden := 0, 0, 0
 	for i := range t.Ops {
-		if wants[i] == wanted || wants[i] == had && some && b.amount(&t.Ops[i]) {
-			rest.Ops, places = append(rest.Ops, t.Ops[i]), append(places, uint32(i))
+		op := &t.Ops[i]
+		if wants[i] < wanted && !(wants[i] == had && some && b.amount(op)) {
+			continue
+		}
+		rest.Ops, places = append(rest.Ops, *op), append(places, uint32(i))
+		switch {
+		case wants[i] == outside:
+			hidden++
+		case op.Kind == change.Insert:
+			gone++
+		default:
+			other++
 		}
 	}
 	if len(rest.Ops) == 0 {
 		rec.Status, rec.Reason = Discarded, "nothing was lost"
 		return nil
 	}
-	gone, other := 0, 0
-	for i := range rest.Ops {
-		if rest.Ops[i].Kind == change.Insert {
-			gone++
-		} else {
-			other++
-		}
-	}
 	var which []string
-	if gone > 0 {
-		which = append(which, fmt.Sprintf("%d that the hub no longer has", gone))
-	}
-	if other > 0 {
-		which = append(which, fmt.Sprintf("%d that it has with other values", other))
+	for _, c := range []struct {
+		n    int
+		what string
+	}{{gone, "that the hub no longer has"}, {other, "that it has with other values"}, {hidden, "outside what the device may read now"}} {
+		if c.n > 0 {
+			which = append(which, fmt.Sprintf("%d %s", c.n, c.what))
+		}
 	}
 	v := parkWhole(&rest, &refusal{code: codeSalvage, reason: "the device held these rows when the hub was restored: " + strings.Join(which, ", ") +
 		". Retry it to take them over, discard it to let them go"})
 	v.park.Places, v.park.Salvage, v.park.Unaware = places, true, true
 	rec.Status, rec.Reason = v.status, v.reason
 	b.parked++
-	if err := b.park(rec, v); err != nil {
-		return err
-	}
-	for i := range rest.Ops {
-		b.offers(&rest.Ops[i])
-	}
-	return nil
+	return b.park(rec, v)
 }
 
 // A want is what the hub makes of an operation that is offered.
 type want uint8
 
 const (
-	barred want = iota // the device may not know it, or it was not lost
-	had                // the hub has it so, or another salvage offers it
-	wanted
+	unlost  want = iota // somebody deleted it since
+	had                 // the hub has it so, or another salvage offers it
+	wanted              // from here on a person decides
+	outside             // the device may not read it now
 )
 
-// lacks tells whether an operation offers something that the hub does not have,
-// that the device may know, and that no other salvage offers.
-func (b *batch) lacks(op *change.Op) (want, error) {
-	tab := b.shape.table(op.Table)
-	if tab == nil || len(op.Key) != len(tab.key) {
+// lacks tells whether an operation offers something that the hub does not have, and
+// that no other salvage offers. A restore puts grants back, too: what the device may
+// not read now it may have been given since the backup, and hold as the only one. So
+// that is always wanted, whatever stands at the hub: the answer must not tell.
+func (b *batch) lacks(raw *change.Op) (want, error) {
+	tab := b.shape.table(raw.Table)
+	if tab == nil || len(raw.Key) != len(tab.key) {
 		return wanted, nil // it may have been lost with its table
 	}
-	op = tab.present(op)
-	row, err := b.tx.Row(tab.schema.Name, op.Key)
+	op := tab.present(raw)
+	row, ok, err := b.sees(tab, op)
 	if err != nil {
-		return barred, err
+		return 0, err
 	}
-	if ok, err := b.mayKnow(tab, op, row); !ok || err != nil {
-		return barred, err
+	if !ok {
+		return outside, nil
 	}
 	if row != nil && len(differing(tab, op, row)) == 0 {
 		return had, nil
@@ -104,16 +107,44 @@ func (b *batch) lacks(op *change.Op) (want, error) {
 		// Deleted in the present life: then the restored hub had it, and somebody did
 		// not want it any more (I3).
 		if since, _, err := b.since(tab, op.Key); err != nil || deleted(since) {
-			return barred, err
+			if err != nil {
+				return 0, err
+			}
+			return b.sawGo(tab, op.Key)
 		}
 	}
-	if err := b.loadOffers(); err != nil {
-		return barred, err
-	}
-	if b.isOffered(tab, op) {
-		return had, nil
+	if ok, err := isOffered(b.tx, raw); ok || err != nil {
+		return had, err
 	}
 	return wanted, nil
+}
+
+// sees reads the hub's row that an operation is about. ok is false when the device
+// may not read that row, or what the operation would make of it.
+func (b *batch) sees(tab *table, op *change.Op) (row []change.Value, ok bool, err error) {
+	if ok, err = b.mayKnow(tab, op, nil); !ok || err != nil {
+		return nil, false, err
+	}
+	if row, err = b.tx.Row(tab.schema.Name, op.Key); row == nil || err != nil {
+		return nil, err == nil, err
+	}
+	ok, err = b.mayKnow(tab, op, row)
+	return row, ok, err
+}
+
+// sawGo is lacks of a row that was deleted since.
+func (b *batch) sawGo(tab *table, key change.Key) (want, error) {
+	t, err := b.tx.Tombstone(tab.schema.Name, key)
+	if errors.Is(err, ErrNotFound) {
+		return unlost, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read deleted row of %s: %w", tab.schema.Name, err)
+	}
+	if ok, err := b.mayRead(tab, t.Row); !ok || err != nil {
+		return outside, err
+	}
+	return unlost, nil
 }
 
 // amount reports whether an operation sets what adds up. One piece of work often
@@ -139,8 +170,9 @@ func differing(tab *table, op *change.Op, row []change.Value) []int {
 	return out
 }
 
-// mayKnow reports whether the device may read the row that it offers. One whose
-// parent was lost with it belongs to no scope that is known: a person decides.
+// mayKnow reports whether the device may read the row that it offers, on top of the
+// hub's (nil: of none). One whose parent was lost with it belongs to no scope that is
+// known: a person decides.
 func (b *batch) mayKnow(tab *table, op *change.Op, row []change.Value) (bool, error) {
 	img := slices.Clone(row)
 	if img == nil {
@@ -157,19 +189,16 @@ func (b *batch) mayKnow(tab *table, op *change.Op, row []change.Value) (bool, er
 	for i, c := range tab.key {
 		img[c] = op.Key[i]
 	}
-	for _, vals := range [][]change.Value{row, img} {
-		if vals == nil {
-			continue
-		}
-		scope, err := b.tx.ScopeOf(tab.schema.Name, vals)
-		if err != nil {
-			return false, err
-		}
-		if scope != "" && b.rights[scope]&rule.Read == 0 {
-			return false, nil
-		}
+	if ok, err := b.mayRead(tab, img); !ok || err != nil || row == nil {
+		return ok, err
 	}
-	return true, nil
+	return b.mayRead(tab, row)
+}
+
+// mayRead reports whether the device may read a row.
+func (b *batch) mayRead(tab *table, row []change.Value) (bool, error) {
+	scope, err := b.tx.ScopeOf(tab.schema.Name, row)
+	return scope == "" || b.rights[scope]&rule.Read != 0, err
 }
 
 // since is what was done to a row in the present life; known is false when the log
@@ -185,43 +214,4 @@ func (b *batch) since(tab *table, key change.Key) (list []Touch, known bool, err
 
 func deleted(list []Touch) bool {
 	return slices.ContainsFunc(list, func(t Touch) bool { return t.Kind == change.Delete })
-}
-
-// loadOffers reads what salvages in quarantine offer, once for each batch.
-func (b *batch) loadOffers() error {
-	if b.review.offered != nil {
-		return nil
-	}
-	b.review.offered = map[rowID][]*change.Op{}
-	list, err := parkedOf(b.tx, change.DeviceID{})
-	if err != nil {
-		return fmt.Errorf("read quarantine: %w", err)
-	}
-	for _, p := range list {
-		if !p.Salvage {
-			continue
-		}
-		t, err := p.Transaction()
-		if err != nil {
-			return err
-		}
-		for i := range t.Ops {
-			b.offers(&t.Ops[i])
-		}
-	}
-	return nil
-}
-
-func (b *batch) offers(op *change.Op) {
-	if tab := b.shape.table(op.Table); tab != nil {
-		op = tab.present(op)
-		id := rowID{tab, op.Key.ID()}
-		b.review.offered[id] = append(b.review.offered[id], op)
-	}
-}
-
-func (b *batch) isOffered(tab *table, op *change.Op) bool {
-	return slices.ContainsFunc(b.review.offered[rowID{tab, op.Key.ID()}], func(o *change.Op) bool {
-		return o.Kind == op.Kind && slices.Equal(o.Columns, op.Columns) && slices.Equal(o.New, op.New)
-	})
 }

@@ -22,12 +22,11 @@ type Session struct {
 	hub    *Hub
 	device change.DeviceID
 	hello  *wire.Hello // nil until the edge said Hello
-	parts  [][]byte    // of a push whose end has not come
-	size   int         // bytes in parts, at most unpack().Encoded
+	pushed gathering
+	carted gathering   // of another device's sealed outbox
 	told   change.Hash // the setup that the edge knows
 	place  standpoint
 	tenure tenure
-	cart   parcelGathering
 
 	mu   sync.Mutex    // guards what follows: Wait reads it
 	held *wire.Pull    // a pull that waits for something to answer
@@ -99,26 +98,29 @@ func (s *Session) greet(ctx context.Context, m *wire.Hello, emit func(wire.Messa
 		return &wire.Fault{Code: "unsupported-version", Message: fmt.Sprintf("the edge speaks protocol %d to %d, this hub %d to %d", m.Min, m.Max, wire.MinProtocol, wire.MaxProtocol),
 			Hint: "update the older of the two", Fatal: true}
 	}
-	if err := s.become(ctx, m); err != nil {
-		return s.fail("hello", err)
-	}
-	if err := s.hear(ctx, m); err != nil {
-		return s.fail("hello", err)
-	}
 	now := s.hub.clock.Now()
 	w := &wire.Welcome{Protocol: min(m.Max, wire.MaxProtocol), Hub: s.hub.name, Clock: now,
 		MaxFrame: uint32(s.hub.limits.Frame), MaxTx: uint32(s.hub.limits.Tx), Unpack: s.unpack()}
-	s.parts, s.size = nil, 0
-	status := m.Status
-	s.hub.note(s.device, func(p *presence) { p.status = &status })
+	s.pushed, s.carted = gathering{}, gathering{}
 	var dev *Device
 	var place standpoint
+	file := s.hub.fileShape(m.Schema)
 	known := true
-	err := s.hub.view(ctx, func(v View) (err error) {
+	read := func(v View) (err error) {
+		if err = s.become(v, m); err != nil {
+			return err
+		}
+		s.hub.note(s.device, func(p *presence) { p.status = new(m.Status) })
 		if dev, err = activeDevice(v, s.device); err != nil {
 			return err
 		}
+		if err = s.hear(v, m); err != nil {
+			return err
+		}
 		if err = s.welcome(v, dev, m, w); err != nil {
+			return err
+		}
+		if err = s.lookShape(v, &file); err != nil {
 			return err
 		}
 		place, known, err = s.stand(v, m, w)
@@ -126,7 +128,8 @@ func (s *Session) greet(ctx context.Context, m *wire.Hello, emit func(wire.Messa
 			w.Device = s.device
 		}
 		return err
-	})
+	}
+	err := s.attend(ctx, read)
 	if err != nil {
 		return s.fail("hello", err)
 	}
@@ -138,7 +141,7 @@ func (s *Session) greet(ctx context.Context, m *wire.Hello, emit func(wire.Messa
 	if err := s.meet(ctx, dev, m, now); err != nil {
 		return s.fail("hello", err)
 	}
-	if w.AskShape, err = s.noteShape(ctx, m.Schema, now); err != nil {
+	if w.AskShape, err = s.noteShape(ctx, &file, now); err != nil {
 		return s.fail("hello", err)
 	}
 	if !known {
@@ -163,6 +166,9 @@ func (s *Session) welcome(v View, dev *Device, m *wire.Hello, w *wire.Welcome) e
 	}
 	if m.Incarnation.IsZero() {
 		return nil
+	}
+	if w.Lacks, err = lacksNewest(v, &m.Newest); err != nil {
+		return err
 	}
 	var owner change.DeviceID
 	err = readRecord(v, kindIncarnation, m.Incarnation.String(), &owner)
@@ -211,7 +217,7 @@ func (s *Session) push(ctx context.Context, m *wire.Push, emit func(wire.Message
 	if err := s.abreast(); err != nil {
 		return err
 	}
-	body, err := s.gather(m)
+	body, err := s.pushed.take(m.Body, m.More, s.hub.limits.Frame, s.unpack().Encoded)
 	if err != nil {
 		return s.fail("push", err)
 	}
@@ -236,28 +242,34 @@ func (s *Session) push(ctx context.Context, m *wire.Push, emit func(wire.Message
 	return emit(&res)
 }
 
-// gather collects the parts of a push, no more than the hub unpacks, and returns
-// the body with the last one. What a session that ends had collected is forgotten.
-func (s *Session) gather(m *wire.Push) ([]byte, error) {
-	if len(m.Body) > s.hub.limits.Frame {
-		return nil, fmt.Errorf("%w: %d bytes in one frame, the limit is %d", change.ErrTooLarge, len(m.Body), s.hub.limits.Frame)
+// A gathering is the parts of a body whose end has not come. What a session that ends
+// had collected is forgotten.
+type gathering struct {
+	parts [][]byte
+	size  int // bytes in parts
+}
+
+// take collects one part, of at most frame bytes, up to most in all, and returns the
+// body with the last one.
+func (g *gathering) take(part []byte, more bool, frame, most int) ([]byte, error) {
+	if len(part) > frame {
+		return nil, fmt.Errorf("%w: %d bytes in one frame, the limit is %d", change.ErrTooLarge, len(part), frame)
 	}
-	if !m.More && len(s.parts) == 0 {
-		return m.Body, nil
+	if !more && len(g.parts) == 0 {
+		return part, nil
 	}
-	if m.More && len(m.Body) == 0 {
+	if more && len(part) == 0 {
 		return nil, fmt.Errorf("%w: an empty part", change.ErrCorrupt)
 	}
-	s.size += len(m.Body)
-	if most := s.unpack().Encoded; s.size > most {
-		return nil, fmt.Errorf("%w: %d bytes in parts, the limit is %d", change.ErrTooLarge, s.size, most)
+	if g.size += len(part); g.size > most {
+		return nil, fmt.Errorf("%w: %d bytes in parts, the limit is %d", change.ErrTooLarge, g.size, most)
 	}
-	s.parts = append(s.parts, m.Body)
-	if m.More {
+	g.parts = append(g.parts, part)
+	if more {
 		return nil, nil
 	}
-	body := bytes.Join(s.parts, nil)
-	s.parts, s.size = nil, 0
+	body := bytes.Join(g.parts, nil)
+	*g = gathering{}
 	return body, nil
 }
 

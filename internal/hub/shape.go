@@ -17,9 +17,10 @@ type shape struct {
 	tables []*table // parents before children
 	byName map[string]*table
 	setup  *wire.Setup
-	schema change.Schema // as the store has it, with tables that cannot be served
-	rules  *rule.Rules   // as the configuration has them; setup has what fits the tables
-	lost   []rule.Misfit // tables of the rules that cannot be served
+	schema change.Schema           // as the store has it, with tables that cannot be served
+	rules  *rule.Rules             // as the configuration has them; setup has what fits the tables
+	lost   []rule.Misfit           // tables of the rules that cannot be served
+	series map[string]*rule.Series // by name
 }
 
 // A table is one synced table with everything decided about it.
@@ -82,6 +83,10 @@ func newShape(schema change.Schema, rules *rule.Rules, ddl []string) (*shape, er
 	}
 	s.order()
 	s.setup = &wire.Setup{Schema: schema, DDL: ddl, Rules: fit}
+	s.series = map[string]*rule.Series{}
+	for _, x := range fit.Series(&schema) {
+		s.series[x.Name] = &x
+	}
 	var err error
 	s.setup.Hash, err = hashSetup(s.setup)
 	return s, err

@@ -41,30 +41,60 @@ func (s *Session) abreast() error {
 		Hint: "nothing to do: the device reconnects and learns them", RetryAfter: setupRetry}
 }
 
+// A fileShape is the schema that a greeting file has, and what the hub knows of it.
+type fileShape struct {
+	hash    change.SchemaHash
+	was     change.SchemaHash // that the device's record says
+	known   bool              // the hub has the schema itself
+	settled bool              // there is nothing to note
+	at      int               // Hub.shapes, before the snapshot was taken
+}
+
+// lookShape reads what is known of the greeting file's schema. That is nearly always
+// the same as the last time, and costs no read then. A file without tables yet has
+// none.
+func (s *Session) lookShape(v View, f *fileShape) error {
+	f.settled = f.hash == change.SchemaHash{}
+	s.hub.note(s.device, func(p *presence) { f.settled = f.settled || p.shape == f.hash })
+	if f.settled {
+		return nil
+	}
+	var rec deviceShape
+	if err := readRecord(v, kindDevShape, s.device.String(), &rec); err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	_, err := v.Record(kindShape, f.hash.String())
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	f.was, f.known = rec.Hash, err == nil
+	if f.settled = f.known && f.was == f.hash; f.settled {
+		s.hub.note(s.device, func(p *presence) {
+			if s.hub.shapes == f.at { // a copy of the file may have said something else since
+				p.shape = f.hash
+			}
+		})
+	}
+	return nil
+}
+
+// fileShape begins to look a file's schema up.
+func (h *Hub) fileShape(hash change.SchemaHash) fileShape {
+	h.seenMu.Lock()
+	defer h.seenMu.Unlock()
+	return fileShape{hash: hash, at: h.shapes}
+}
+
 // noteShape keeps which schema the greeting file has; ask says that the hub has
-// never seen that one. A file without tables yet has none.
-func (s *Session) noteShape(ctx context.Context, hash change.SchemaHash, now time.Time) (ask bool, err error) {
-	if hash == (change.SchemaHash{}) {
+// never seen that one.
+func (s *Session) noteShape(ctx context.Context, f *fileShape, now time.Time) (ask bool, err error) {
+	if f.settled {
 		return false, nil
 	}
-	was, known := deviceShape{}, true
-	err = s.hub.store.View(ctx, func(v View) error {
-		if err := readRecord(v, kindDevShape, s.device.String(), &was); err != nil && !errors.Is(err, ErrNotFound) {
-			return err
-		}
-		_, err := v.Record(kindShape, hash.String())
-		if known = !errors.Is(err, ErrNotFound); known {
-			return err
-		}
-		return nil
-	})
-	if err != nil {
-		return false, err
-	}
-	own := &s.hub.Setup().Schema
-	same := !known && own.Hash() == hash // no need to ask, and an old agent could not tell
-	ask = !known && !same
-	if was.Hash == hash && !same {
+	own, hash := &s.hub.Setup().Schema, f.hash
+	same := !f.known && own.Hash() == hash // no need to ask, and an old agent could not tell
+	ask = !f.known && !same
+	if f.was == hash && !same {
 		return ask, nil
 	}
 	err = s.hub.store.Update(ctx, func(tx Tx) error {
@@ -73,13 +103,17 @@ func (s *Session) noteShape(ctx context.Context, hash change.SchemaHash, now tim
 				return err
 			}
 		}
-		if was.Hash == hash {
+		if f.was == hash {
 			return nil
 		}
 		if err := writeRecord(tx, kindDevShape, s.device.String(), &deviceShape{Hash: hash, Since: now.UTC()}); err != nil {
 			return err
 		}
-		return forgetShape(tx, was.Hash)
+		return forgetShape(tx, f.was)
+	})
+	s.hub.note(s.device, func(p *presence) { // once it is written
+		p.shape = change.SchemaHash{}
+		s.hub.shapes++
 	})
 	if err != nil {
 		return ask, fmt.Errorf("note schema of device %s: %w", s.device, err)
@@ -156,17 +190,13 @@ func (h *Hub) Shapes(ctx context.Context) (*Shapes, error) {
 		s := h.shape.Load()
 		out.Schema, out.Lost = s.setup.Schema, s.lost
 		byHash := map[change.SchemaHash]*ShapeUse{}
-		err := eachRecord(v, kindDevice, "", func(id string, body []byte) error {
-			var d Device
-			if err := json.Unmarshal(body, &d); err != nil {
-				return fmt.Errorf("decode device %s: %w", id, err)
-			}
+		err := eachDevice(v, func(d *Device) error {
 			if d.State != Active {
 				return nil
 			}
-			h.refresh(&d)
+			h.refresh(d)
 			var has deviceShape
-			if err := readRecord(v, kindDevShape, id, &has); err != nil && !errors.Is(err, ErrNotFound) {
+			if err := readRecord(v, kindDevShape, d.ID.String(), &has); err != nil && !errors.Is(err, ErrNotFound) {
 				return err
 			}
 			u := byHash[has.Hash]

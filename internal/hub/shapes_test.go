@@ -105,6 +105,40 @@ d: ?`
 	}
 }
 
+// A file that comes back with the schema that it had costs no look at the records; one
+// that changed does, and so does one whose schema was forgotten meanwhile.
+func TestShapes_AreLookedUpOnce(t *testing.T) {
+	w := newWorld(t)
+	a := w.site("a", everywhere)
+	one := w.schema(func(s *change.Schema) { s.Tables = s.Tables[:1] })
+	two := w.schema(func(s *change.Schema) { s.Tables = s.Tables[:2] })
+	damage := func(from, to string) {
+		w.sql("UPDATE _tidemark_record SET kind='" + to + "' WHERE kind='" + from + "'")
+	}
+	greet := func(sc change.Schema, asked bool) {
+		t.Helper()
+		if got := a.runs(sc); got != asked {
+			t.Errorf("asked for the schema: %v, want %v", got, asked)
+		}
+	}
+	greet(one, true)
+	greet(one, false)
+	damage("shape", "hidden")
+	greet(one, false)
+	damage("hidden", "shape")
+	greet(two, true)
+	greet(one, true) // nobody had it any more
+	greet(one, false)
+	w.sql("UPDATE _tidemark_record SET body=CAST('no JSON' AS BLOB) WHERE kind='devshape'")
+	greet(one, false)
+	a.session = w.hub.NewSession(a.id)
+	h := a.hello()
+	h.Schema = two.Hash()
+	if _, err := a.tryAsk(h); err == nil || !strings.Contains(err.Error(), "devshape") {
+		t.Errorf("another schema over a damaged record: %v", err)
+	}
+}
+
 func TestShapes_WhatADeviceTellsMustBeWhatItNamed(t *testing.T) {
 	w := newWorld(t)
 	a := w.site("a", everywhere)

@@ -72,7 +72,12 @@ func (k *book) holder(device change.DeviceID) (*holder, error) {
 }
 
 func shareID(t *table, c int, key change.Key) string {
-	return strings.ToLower(t.schema.Name) + "/" + strings.ToLower(t.names[c]) + "/" + hex.EncodeToString([]byte(key.ID()))
+	return shareGroup(t.schema.Name, t.names[c]) + hex.EncodeToString([]byte(key.ID()))
+}
+
+// shareGroup is what the IDs of all shares of one counter begin with.
+func shareGroup(table, column string) string {
+	return strings.ToLower(table) + "/" + strings.ToLower(column) + "/"
 }
 
 func (k *book) read(t *table, c int, key change.Key) (*share, error) {
@@ -134,7 +139,9 @@ func (l *lending) share(ask *wire.ShareLeft) error {
 	if c < 0 || t.cols[c].rule.Floor == nil {
 		return nil
 	}
-	add, err := l.fairShare(t, c, ask)
+	own := *ask // under the key as the hub's column types have it: as work comes
+	own.Key = t.present(&change.Op{Key: ask.Key}).Key
+	add, err := l.fairShare(t, c, &own)
 	if err != nil {
 		return err
 	}
@@ -162,7 +169,10 @@ func (l *lending) fairShare(t *table, c int, ask *wire.ShareLeft) (add int64, er
 	if err != nil {
 		return 0, err
 	}
-	out := min(own.Left, ask.Left)
+	out := own.Left
+	if !l.late { // otherwise the device may hold more than it did then
+		out = min(own.Left, ask.Left)
+	}
 	if l.who.Since != l.epoch && (!has || own.Epoch != l.epoch) {
 		out = ask.Left // the hub was set back: only the device knows
 	}
@@ -192,11 +202,7 @@ func (l *lending) fairShare(t *table, c int, ask *wire.ShareLeft) (add int64, er
 func (l *lending) writers(scope rule.ScopeID) (int64, error) {
 	if l.all == nil {
 		l.all = []rights{}
-		err := eachRecord(l.tx, kindDevice, "", func(id string, body []byte) error {
-			var d Device
-			if err := json.Unmarshal(body, &d); err != nil {
-				return fmt.Errorf("decode device %s: %w", id, err)
-			}
+		err := eachDevice(l.tx, func(d *Device) error {
 			if d.State == Active {
 				l.all = append(l.all, rightsOf(d.Grants))
 			}

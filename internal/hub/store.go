@@ -109,8 +109,9 @@ type View interface {
 	Payload(id change.TxID) (*change.Transaction, error)
 	// Record reads one document of the hub's own state, or ErrNotFound.
 	Record(kind, id string) ([]byte, error)
-	// Records lists documents of a kind in id order, after an id, at most limit.
-	Records(kind, after string, limit int) ([]Record, error)
+	// Records lists documents of a kind in id order, at most limit: those whose id
+	// begins with a prefix, after an id.
+	Records(kind, prefix, after string, limit int) ([]Record, error)
 }
 
 // A Tx is a View that can write. What it wrote is visible to its own reads.

@@ -14,8 +14,12 @@ var ErrAbsent = errors.New("its values are larger than this hub takes and are st
 // larger than the hub unpacks (trap D14). The chain goes on behind it, and what
 // touches the same rows waits for it.
 func (b *batch) standIn(rec *Received, t *change.Transaction) error {
-	v := parkWhole(t, &refusal{code: "oversized", reason: fmt.Sprintf("the transaction changes %d rows in %d bytes, more than this hub takes in: its values stay at the device until the hub's limits are raised, or it is discarded",
-		b.stub.Ops, b.stub.Bytes)})
+	no := &refusal{code: "oversized", reason: fmt.Sprintf("the transaction changes %d rows in %d bytes, more than this hub takes in: its values stay at the device until the hub's limits are raised, or it is discarded",
+		b.stub.Ops, b.stub.Bytes)}
+	if b.review.undone != nil { // whole or not, a person looks at it
+		no = b.review.undone
+	}
+	v := parkWhole(t, no)
 	v.park.Absent = true
 	rec.Status, rec.Reason = v.status, v.reason
 	b.parked++
@@ -48,22 +52,29 @@ func (b *batch) fill(rec *Received, t *change.Transaction) error {
 	}
 	whole.Ops, whole.Bases, whole.Unaware = t.Ops, t.Bases, t.Unaware
 	p.Absent, p.Tx = false, change.AppendTransaction(nil, whole)
-	next, err := b.hub.batchOf(b.tx, p)
+	if p.Code == codeUndone { // it is whole now, and waits on for its review
+		err = errors.Join(keepParked(b.tx, p), tell(b.tx, id, Quarantined, p.Reason))
+	} else {
+		err = b.retryFilled(p)
+	}
 	if err != nil {
 		return err
 	}
-	if _, err := next.retry(p); err != nil {
-		return err
-	}
-	if b.holds, err = loadHolds(b.shape, b.tx, b.dev.ID); err != nil {
-		return err
-	}
-	if err := b.holds.inherit(b.shape, b.tx, b.dev); err != nil {
+	if err := b.uphold(); err != nil {
 		return err
 	}
 	now, err := b.tx.Known(rec.ID)
 	if err == nil {
 		*rec = *now
 	}
+	return err
+}
+
+func (b *batch) retryFilled(p *Parked) error {
+	next, err := b.hub.batchOf(b.tx, p)
+	if err != nil {
+		return err
+	}
+	_, err = next.retry(p)
 	return err
 }

@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"context"
 	"fmt"
 	"slices"
 
@@ -107,6 +106,7 @@ func (b *batch) resettle(p *Parked, t *change.Transaction) (verdict, error) {
 	// A person's own write, which no right of the device's bounds.
 	b.rights, b.holds = operatorRights(), &holds{}
 	b.book().operator = true
+	offered := *t
 	t.Bases = []change.Cursor{b.start}
 	k, err := b.takeOver(t, p.Contested)
 	if err != nil {
@@ -125,21 +125,21 @@ func (b *batch) resettle(p *Parked, t *change.Transaction) (verdict, error) {
 	case v.park == nil && len(k.rest) == 0:
 		return v, nil
 	}
-	return k.leftOver(p, t, v)
+	return k.leftOver(p, &offered, v), nil
 }
 
-// leftOver parks what was not taken over.
-func (k *taking) leftOver(p *Parked, t *change.Transaction, v verdict) (verdict, error) {
+// leftOver parks what was not taken over of what was offered, as that was: next time
+// the hub's rows may be others.
+func (k *taking) leftOver(p *Parked, t *change.Transaction, v verdict) verdict {
 	rest := *t
 	rest.Ops, rest.Unaware = nil, true
 	var places []uint32
 	reason := ""
 	if v.park != nil {
-		stuck, err := change.DecodeTransaction(v.park.Tx)
-		if err != nil {
-			return v, fmt.Errorf("decode what remains of transaction %s: %w", p.ID, err)
+		reason = v.reason
+		for _, place := range at(k.places, v.park.Places) {
+			rest.Ops, places = append(rest.Ops, t.Ops[place]), append(places, place)
 		}
-		rest.Ops, places, reason = stuck.Ops, at(k.places, v.park.Places), v.reason
 	}
 	if len(k.rest) > 0 {
 		if reason != "" {
@@ -154,89 +154,5 @@ func (k *taking) leftOver(p *Parked, t *change.Transaction, v verdict) (verdict,
 	p.Contested = len(k.rest) > 0
 	rest.Ops, places = append(rest.Ops, k.rest...), append(places, k.restPlaces...)
 	return verdict{status: Quarantined, reason: reason, receipts: v.receipts,
-		park: &Parked{Code: codeSalvage, Reason: reason, Unaware: true, Split: true, Places: places, Tx: change.AppendTransaction(nil, &rest)}}, nil
-}
-
-// Sift takes out of what was salvaged what the hub has by now, because whoever wrote
-// it handed it in again: nobody needs to look at that.
-func (h *Hub) Sift(ctx context.Context) error {
-	var end change.Cursor
-	some := false
-	err := h.view(ctx, func(v View) (err error) {
-		if end, err = v.Cursor(); err != nil {
-			return err
-		}
-		if last := h.past.sifted.Load(); last != nil && *last == end {
-			return nil
-		}
-		list, err := parkedOf(v, change.DeviceID{})
-		for _, p := range list {
-			some = some || p.Salvage
-		}
-		return err
-	})
-	if err == nil && some && h.Behind() == nil {
-		err = h.update(ctx, func(tx Tx) error { return h.sift(tx) })
-	}
-	if err != nil {
-		return fmt.Errorf("sift what was salvaged: %w", err)
-	}
-	h.past.sifted.Store(&end)
-	return nil
-}
-
-func (h *Hub) sift(tx Tx) error {
-	list, err := parkedOf(tx, change.DeviceID{})
-	if err != nil {
-		return err
-	}
-	for _, p := range list {
-		if !p.Salvage {
-			continue
-		}
-		b, err := h.batchOf(tx, p)
-		if err != nil {
-			return err
-		}
-		if err := b.siftOne(p); err != nil {
-			return fmt.Errorf("transaction %s: %w", p.ID, err)
-		}
-	}
-	return nil
-}
-
-func (b *batch) siftOne(p *Parked) error {
-	t, err := p.Transaction()
-	if err != nil {
-		return err
-	}
-	var kept []change.Op
-	var places []uint32
-	wait := make([]bool, len(t.Ops))
-	some := false
-	for i := range t.Ops {
-		op, _, err := b.takeOne(&t.Ops[i])
-		if err != nil {
-			return err
-		}
-		wait[i] = op != nil
-		some = some || wait[i] && b.amount(&t.Ops[i])
-	}
-	for i := range t.Ops {
-		if wait[i] || some && b.amount(&t.Ops[i]) {
-			kept, places = append(kept, t.Ops[i]), append(places, uint32(i))
-		}
-	}
-	switch len(kept) {
-	case len(t.Ops):
-		return nil
-	case 0:
-		if err := tell(b.tx, p.ID, Discarded, "nothing was lost: the hub has it all by now"); err != nil {
-			return err
-		}
-		return b.tx.PutRecord(kindParked, p.record, nil)
-	}
-	t.Ops = kept
-	p.Tx, p.Places = change.AppendTransaction(nil, t), at(p.Places, places)
-	return writeRecord(b.tx, kindParked, p.record, p)
+		park: &Parked{Code: codeSalvage, Reason: reason, Unaware: true, Split: true, Places: places, Tx: change.AppendTransaction(nil, &rest)}}
 }

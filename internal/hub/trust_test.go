@@ -95,6 +95,23 @@ func TestTrapD5_ReplacedLifeIsSettledForGood(t *testing.T) {
 	}
 }
 
+// parts lets a file and its copy speak in turns, until they are two devices.
+func (t *twin) parts(b *twin) {
+	t.t.Helper()
+	t.applies(ins("product", "a1"))
+	b.greets()
+	b.applies(ins("product", "b1"))
+	for range 3 {
+		for _, f := range []*twin{t, b} {
+			f.greets()
+			f.pull()
+		}
+	}
+	if t.id == b.id {
+		t.t.Fatal("both copies are one device")
+	}
+}
+
 // A copy became a device after the hub's backup: the hub that is put back does not
 // know that name. It is not forged, and the copy finds its place again.
 func TestCopies_HubPutBackToBeforeTheSplit(t *testing.T) {
@@ -103,18 +120,7 @@ func TestCopies_HubPutBackToBeforeTheSplit(t *testing.T) {
 	old := w.backup()
 	a.greets()
 	b := a.copy()
-	a.applies(ins("product", "a1"))
-	b.greets()
-	b.applies(ins("product", "b1"))
-	for range 3 {
-		for _, f := range []*twin{a, b} {
-			f.greets()
-			f.pull()
-		}
-	}
-	if a.id == b.id {
-		t.Fatal("both copies are one device")
-	}
+	a.parts(b)
 	seen := b.here()
 	greet := func() (*wire.Welcome, error) {
 		b.session = w.hub.NewSession(b.key)
@@ -167,20 +173,21 @@ func TestTrapD4_SalvageDoesNotHideACopy(t *testing.T) {
 	}
 }
 
-// What waits of salvaged rows is none of the pushes' business: they do not read it.
+// What waits of salvaged rows is none of the pushes' business: they do not read it,
+// nor do those of a copy of the file.
 func TestSalvage_CostsPushesNothing(t *testing.T) {
 	w := newWorld(t)
-	a := w.site("a", everywhere)
+	a := w.twin("till")
+	a.applies(ins("product", "p"))
 	w.begin(change.Restored)
-	a.connect()
+	a.greets()
 	_, id := a.salvager().offer(ins("product", "x"))
+	b := a.copy()
+	a.parts(b)
 	p := w.queue()[0]
-	w.must(w.store.Update(w.ctx, func(tx hub.Tx) error {
-		list, err := tx.Records("parked", "", 10)
-		w.must(err)
-		return tx.PutRecord("parked", list[0].ID, append(list[0].Body, "no JSON"...))
-	}))
+	w.sql("UPDATE _tidemark_record SET body = CAST(body || 'no JSON' AS BLOB) WHERE kind = 'salvage'")
 	a.applies(ins("product", "y"))
+	b.applies(ins("product", "z"))
 	if _, err := w.hub.Show(w.ctx, id); err == nil || !p.Salvage {
 		t.Error("the record is whole")
 	}

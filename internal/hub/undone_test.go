@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -103,4 +104,39 @@ func TestHandedInAgain_ByLineage(t *testing.T) {
 			t.Errorf("%+v: %s (%s)", c.push, got, res.Results[0].Reason)
 		}
 	}
+}
+
+// Work too large for the hub, that had been handed in before an undo: its values may
+// come, but it waits for review all the same.
+func TestTrapD5_StubOfUndoneWork(t *testing.T) {
+	w := newWorld(t, sealed)
+	a := w.site("a", everywhere)
+	first := a.base.Epoch
+	w.begin(change.Undone)
+	a.connect()
+	op := ins("product", "p1", "tea", 1, "T")
+	op.Rows = []uint64{1}
+	t1 := a.tx(op)
+	keys := *t1
+	keys.Ops = []change.Op{{Table: op.Table, Kind: op.Kind, Key: op.Key, Rows: op.Rows}}
+	p := pushOf(t, &keys)
+	p.Stub = &wire.Stub{Sum: t1.Sum(), Content: t1.Content(), Ops: 1, Bytes: 1 << 30}
+	p.Confirmed = first
+	a.ask(p)
+	if q := w.queue(); len(q) != 1 || q[0].Code != "undone" || !q[0].Absent {
+		t.Fatalf("parked %+v", q)
+	}
+	if _, err := w.hub.Retry(w.ctx, t1.ID); !errors.Is(err, hub.ErrAbsent) {
+		t.Errorf("retry: %v", err)
+	}
+	if r := a.push(t1).Results[0]; hub.Status(r.Status) != hub.Quarantined || !strings.Contains(r.Reason, "set back on purpose") {
+		t.Errorf("the values: %+v", r)
+	}
+	w.want("SELECT count(*) FROM product", "0")
+	out, err := w.hub.Retry(w.ctx, t1.ID)
+	w.must(err)
+	if statuses(out) != "applied" {
+		t.Errorf("retry: %s", statuses(out))
+	}
+	w.want("SELECT name FROM product", "tea")
 }

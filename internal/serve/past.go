@@ -96,6 +96,11 @@ func (h *Hub) settlePast(ctx context.Context) error {
 			return err
 		}
 	}
+	if h.office.Core.Behind() == nil { // else the operator's word comes first
+		if err := h.office.Core.Outlive(ctx, h.lives); err != nil {
+			return err
+		}
+	}
 	return h.takeNote(ctx)
 }
 

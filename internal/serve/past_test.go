@@ -130,6 +130,28 @@ func TestTrapD5_HubThatIsToldToRecover(t *testing.T) {
 	}
 }
 
+// A hub that recovers by itself remembers, too, which lives were over before.
+func TestNoteRemembersEveryLifeOfAHubThatRecovers(t *testing.T) {
+	w := newCellar(t)
+	text, err := os.ReadFile(w.hub.Dir().Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(w.hub.Dir().Config(), append(text, "hub: {rollback: recover}\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for over := range 3 {
+		w.putBack(w.old)
+		w.up()
+		got := sh(t, w.hub.Dir().DB(), "SELECT count(*) FROM _tidemark_record WHERE kind='replaced' AND id NOT IN (SELECT printf('%016x', epoch) FROM _tidemark_epoch)")
+		if strings.TrimSpace(got) != strconv.Itoa(over) {
+			t.Fatalf("recovered %d times before: %s lives are known to be over", over, got)
+		}
+		sh(t, w.hub.Dir().DB(), `INSERT INTO item VALUES ('e', 1, 4, 'new')`)
+		w.down()
+	}
+}
+
 // What the note says counts only when it can be read, and only for the database
 // that it is about.
 func TestNoteBesideTheDatabase(t *testing.T) {

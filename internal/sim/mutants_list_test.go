@@ -69,11 +69,11 @@ var mutants = []mutant{
 	{
 		name:   "below the floor taken for no conflict",
 		file:   "internal/hub/conflict.go",
-		before: `	h := history{unknown: st == unknown, own`,
+		before: `	h := history{unknown: st == unknown || st == astray, own`,
 		after: `	if st == unknown {
 		return history{}, nil
 	}
-	h := history{unknown: st == unknown, own`,
+	h := history{unknown: st == unknown || st == astray, own`,
 		seeds: 200,
 	},
 	{

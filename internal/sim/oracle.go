@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -22,11 +23,12 @@ type oracle struct {
 	forced   bool                          // a person wrote over amounts that were written since, with what was held
 	before   map[change.Epoch]change.Epoch // which life of the hub each one began in
 	retried  map[string]bool               // ledger rows of transactions that a person had applied
+	refused  map[string]bool               // ledger rows that devices held and a person let go of: no journal has them
 }
 
 func (o *oracle) init() {
 	o.stock, o.account, o.copied = map[string]int64{}, map[string]int64{}, map[string]bool{}
-	o.salvaged = map[string]bool{}
+	o.salvaged, o.refused = map[string]bool{}, map[string]bool{}
 	o.retried, o.before = map[string]bool{}, map[change.Epoch]change.Epoch{}
 }
 
@@ -91,11 +93,41 @@ func (w *world) atHubNow(d *deed) (bool, error) {
 
 // discarded collects the ledger ids of transactions that were settled as not to be
 // applied, and received those of all that wait or were settled so. The journal
-// keeps both.
-func (w *world) discarded() (map[string]bool, error) { return w.journalled(hub.Discarded) }
+// keeps both, but for the rows that devices held.
+func (w *world) discarded() (map[string]bool, error) {
+	out, err := w.journalled(hub.Discarded)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(out, w.oracle.refused)
+	return out, nil
+}
 
 func (w *world) received() (map[string]bool, error) {
-	return w.journalled(hub.Discarded, hub.Quarantined)
+	out, err := w.journalled(hub.Discarded, hub.Quarantined)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(out, w.oracle.refused)
+	parked, err := w.hub.hub.Queue(w.ctx, change.DeviceID{})
+	for _, p := range parked {
+		if err := heldRows(&p, out); err != nil {
+			return nil, err
+		}
+	}
+	return out, err
+}
+
+// heldRows adds the ledger rows to a set that a salvage holds.
+func heldRows(p *hub.Parked, to map[string]bool) error {
+	if !p.Salvage {
+		return nil
+	}
+	t, err := p.Transaction()
+	if err == nil {
+		ledgers(t, to)
+	}
+	return err
 }
 
 func (w *world) journalled(states ...hub.Status) (map[string]bool, error) {

@@ -64,7 +64,7 @@ var moves = []move{
 		w.logf("hub is killed")
 		return w.restartHub()
 	}, 0},
-	{10, func(w *world, _ *site) error { w.pass(); return nil }, 0},
+	{10, func(w *world, _ *site) error { w.pass(); return w.chores() }, 0},
 	{2, func(w *world, s *site) error { w.jump(s); return nil }, 0},
 	{2, func(w *world, _ *site) error { return w.prune() }, 0},
 	{2, (*world).regrant, 0},
@@ -240,6 +240,9 @@ func (w *world) operate(all bool) error {
 		}
 		w.logf("operator discards %s (%s)", p.ID, summary(&p))
 		w.sometimes("operator discarded")
+		if err := heldRows(&p, w.oracle.refused); err != nil {
+			return err
+		}
 		if _, err := w.hub.hub.Discard(w.ctx, p.ID, "not wanted"); err != nil && !errors.Is(err, hub.ErrNotFound) {
 			return fmt.Errorf("operator: %w", err)
 		}
@@ -327,7 +330,12 @@ func (w *world) quiet() error {
 		if busy {
 			continue
 		}
-		if busy, err := w.tick(); err != nil || !busy {
+		if busy, err := w.tick(); err != nil {
+			return err
+		} else if busy {
+			continue
+		}
+		if busy, err := w.tend(); err != nil || !busy {
 			return err
 		}
 	}

@@ -40,7 +40,7 @@ var rare = []string{
 	"operator retried", "site restored from a backup", "new incarnation", "operator discarded", "receipt: column", "receipt: delete",
 	"split group looked at",
 	"file copied", "file copied while connected", "refused: copied", "hub put back", "hub restored", "hub undone",
-	"refused: hub-behind", "parked: salvage", "parked: undone", "site migrated first", "hub migrated first",
+	"refused: hub-behind", "parked: salvage", "parked: undone", "lost work awaited", "site migrated first", "hub migrated first",
 	"hub at version 3", "outbox taken in", "outbox taken in again", "site died", "number taken", "a limit refused: sell",
 }
 

@@ -80,6 +80,7 @@ type hubNode struct {
 	version int         // of table once
 	key     *parcel.Key // of sealed outboxes
 	put     bool        // it was put back at least once
+	tended  time.Time   // when it last did its chores
 
 	backup   string // a copy of the file, "" when there is none
 	backupAt int    // the step it was made at

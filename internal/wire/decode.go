@@ -114,7 +114,7 @@ func (r *frameReader) history(f *pb.Frame) Message {
 		return &Parcel{Body: body.Parcel.GetBody(), More: body.Parcel.GetMore()}
 	case *pb.Frame_ParcelResult:
 		p := body.ParcelResult
-		m := &ParcelResult{Name: p.GetName(), Results: r.results(p.GetResults())}
+		m := &ParcelResult{Name: p.GetName(), Known: p.GetKnown(), Results: r.results(p.GetResults())}
 		r.bytes(m.Device[:], p.GetDevice(), "device id")
 		return m
 	}
@@ -126,6 +126,11 @@ func (r *frameReader) hello(p *pb.Hello) *Hello {
 	m := &Hello{Min: p.GetMin(), Max: p.GetMax(), Agent: p.GetAgent(), Rules: r.hash(p.GetRules()), Clock: timeIn(p.GetClock()),
 		Last: p.GetLast(), At: cursorIn(p.GetAt()), Seal: p.GetSeal()}
 	r.bytes(m.Parent[:], p.GetParent(), "parent incarnation")
+	if n := p.GetNewest(); n != nil {
+		r.bytes(m.Newest.ID[:], n.GetId(), "id of the newest transaction")
+		r.bytes(m.Newest.Incarnation[:], n.GetIncarnation(), "incarnation of the newest transaction")
+		m.Newest.Seq, m.Newest.Content = n.GetSeq(), r.hash(n.GetContent())
+	}
 	r.bytes(m.Device[:], p.GetDevice(), "device id")
 	r.bytes(m.Incarnation[:], p.GetIncarnation(), "incarnation")
 	r.bytes(m.Schema[:], p.GetSchema(), "schema hash")
@@ -139,7 +144,7 @@ func (r *frameReader) welcome(p *pb.Welcome) *Welcome {
 	m := &Welcome{
 		Protocol: p.GetProtocol(), Hub: p.GetHub(), Epoch: change.Epoch(p.GetEpoch()), Clock: timeIn(p.GetClock()),
 		Grants: r.grants(p.GetGrants()), Scopes: r.hash(p.GetScopes()), MaxFrame: p.GetMaxFrame(), MaxTx: p.GetMaxTx(),
-		Progress: p.GetProgress(), Sum: r.hash(p.GetSum()), Lineage: lineageIn(p.GetLineage()), AskShape: p.GetAskShape(),
+		Progress: p.GetProgress(), Sum: r.hash(p.GetSum()), Lineage: lineageIn(p.GetLineage()), AskShape: p.GetAskShape(), Lacks: p.GetLacks(),
 	}
 	r.bytes(m.Device[:], p.GetDevice(), "device id")
 	if u := p.GetUnpack(); u != nil {

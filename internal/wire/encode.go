@@ -95,7 +95,7 @@ func historyFrame(m Message) (*pb.Frame, error) {
 		return &pb.Frame{Body: &pb.Frame_Parcel{Parcel: &pb.Parcel{Body: m.Body, More: m.More}}}, nil
 	case *ParcelResult:
 		return &pb.Frame{Body: &pb.Frame_ParcelResult{ParcelResult: &pb.ParcelResult{
-			Device: m.Device[:], Name: human(m.Name), Results: resultsOut(m.Results)}}}, nil
+			Device: m.Device[:], Name: human(m.Name), Known: m.Known, Results: resultsOut(m.Results)}}}, nil
 	}
 	return nil, fmt.Errorf("encode %T: not a message of this protocol", m)
 }
@@ -111,6 +111,9 @@ func helloOut(m *Hello) *pb.Hello {
 	}
 	if !m.Parent.IsZero() {
 		out.Parent = m.Parent[:]
+	}
+	if n := &m.Newest; !n.ID.IsZero() {
+		out.Newest = &pb.Landmark{Id: n.ID[:], Incarnation: n.Incarnation[:], Seq: n.Seq, Content: hashOut(n.Content)}
 	}
 	if !m.Device.IsZero() {
 		out.Device = m.Device[:]
@@ -128,7 +131,7 @@ func welcomeOut(m *Welcome) (*pb.Welcome, error) {
 	out := &pb.Welcome{
 		Protocol: m.Protocol, Hub: human(m.Hub), Epoch: uint64(m.Epoch), Clock: timeOut(m.Clock),
 		Grants: grantsOut(m.Grants), Scopes: hashOut(m.Scopes), MaxFrame: m.MaxFrame, MaxTx: m.MaxTx,
-		Progress: m.Progress, Sum: hashOut(m.Sum), Lineage: lineageOut(m.Lineage), AskShape: m.AskShape,
+		Progress: m.Progress, Sum: hashOut(m.Sum), Lineage: lineageOut(m.Lineage), AskShape: m.AskShape, Lacks: m.Lacks,
 	}
 	if !m.Device.IsZero() {
 		out.Device = m.Device[:]

@@ -72,8 +72,8 @@ func historySamples(at time.Time, cursor change.Cursor) map[string]Message {
 	lineage := []change.Branch{{Epoch: 1, Mode: change.Founded, At: at}, {Epoch: 9, Fork: cursor, Mode: change.Undone, At: at}}
 	key := change.Key{change.Text("a"), change.Int(-1)}
 	return map[string]Message{
-		"hello-history": &Hello{Min: 1, Max: 1, Clock: at, Last: 41, At: cursor, Seal: []byte("sealed"), Parent: change.Incarnation{3}},
-		"welcome-history": &Welcome{Protocol: 1, Clock: at, Lineage: lineage, Device: change.DeviceID{4}, AskShape: true,
+		"hello-history": &Hello{Min: 1, Max: 1, Clock: at, Last: 41, At: cursor, Seal: []byte("sealed"), Parent: change.Incarnation{3}, Newest: Landmark{ID: change.TxID{5}, Incarnation: change.Incarnation{6}, Seq: 7, Content: change.Hash{8}}},
+		"welcome-history": &Welcome{Protocol: 1, Clock: at, Lineage: lineage, Device: change.DeviceID{4}, AskShape: true, Lacks: true,
 			Setup: &Setup{Hash: change.Hash{7}, Recipient: "age1sealed"}},
 		"push-again":     &Push{Body: []byte("sealed transactions"), Confirmed: 9, Lineage: lineage},
 		"push-salvage":   &Push{Body: []byte("sealed transactions"), Salvage: true},
@@ -86,7 +86,7 @@ func historySamples(at time.Time, cursor change.Cursor) map[string]Message {
 		"lease-grant": &LeaseGrant{ID: 3, Numbers: []NumberRange{{Name: "invoice.no", First: 2001, Last: 3000}},
 			Shares: []ShareGrant{{Table: "stock", Key: key, Column: "qty", Add: -2}}},
 		"parcel":        &Parcel{Body: []byte("sealed outbox"), More: true},
-		"parcel-result": &ParcelResult{Device: change.DeviceID{4}, Name: "till-7", Results: []TxResult{{Seq: 8, Status: 1}}},
+		"parcel-result": &ParcelResult{Device: change.DeviceID{4}, Name: "till-7", Known: 3, Results: []TxResult{{Seq: 8, Status: 1}}},
 	}
 }
 

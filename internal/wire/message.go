@@ -38,6 +38,23 @@ type Hello struct {
 	// Parent is the incarnation that this one continues, when the file was found to
 	// be a copy; zero otherwise.
 	Parent change.Incarnation
+	// Newest is the last transaction that a hub said it has, as far as the file still
+	// keeps it; zero when there is none.
+	Newest Landmark
+}
+
+// A Landmark names a transaction by all that a hub may know it by: copies of one file
+// give one id to different work, and then its place and content tell.
+type Landmark struct {
+	ID          change.TxID
+	Incarnation change.Incarnation
+	Seq         uint64
+	Content     change.Hash
+}
+
+// LandmarkOf names a transaction.
+func LandmarkOf(t *change.Transaction) Landmark {
+	return Landmark{ID: t.ID, Incarnation: t.Incarnation, Seq: t.Seq, Content: t.Content()}
 }
 
 // EdgeStatus is what the edge says of itself, so that the hub can show it.
@@ -70,6 +87,8 @@ type Welcome struct {
 	Device  change.DeviceID // whom the file belongs to from now on; zero: as it said
 	// AskShape wants the schema that Hello named, as a Shape.
 	AskShape bool
+	// Lacks says that the hub does not know Hello.Newest: it was set back since.
+	Lacks bool
 }
 
 // Setup is what an edge must know to serve a file.
@@ -305,6 +324,7 @@ type Parcel struct {
 type ParcelResult struct {
 	Device  change.DeviceID // whose work it was
 	Name    string
+	Known   uint32 // of these the hub had already
 	Results []TxResult
 }
 

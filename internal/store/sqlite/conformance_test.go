@@ -14,7 +14,7 @@ import (
 // The other program of the suite is the sqlite3 shell: another process, another
 // SQLite, another version.
 func TestConformance(t *testing.T) {
-	storetest.Run(t, func(t *testing.T, rules *rule.Rules, ddl []string) (hub.Store, func(string)) {
+	storetest.Run(t, func(t *testing.T, rules *rule.Rules, ddl []string) (hub.Store, func(string), storetest.Dialect) {
 		path := filepath.Join(t.TempDir(), "hub.db")
 		if err := Create(path, ddl); err != nil {
 			t.Fatal(err)
@@ -28,7 +28,7 @@ func TestConformance(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		return s, func(sql string) { t.Helper(); shell(t, path, sql) }
+		return s, func(sql string) { t.Helper(); shell(t, path, sql) }, storetest.SQLite
 	})
 }
 

@@ -112,8 +112,8 @@ func create(path string, build func(tmp string) error) error {
 	}
 	tmp := path + ".partial"
 	forget := func() {
-		for _, end := range []string{"", "-wal", "-shm", "-journal"} {
-			_ = os.Remove(tmp + end)
+		for _, name := range sq.Files(tmp) {
+			_ = os.Remove(name)
 		}
 	}
 	forget()

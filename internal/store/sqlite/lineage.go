@@ -110,11 +110,11 @@ func (v *view) lineage() ([]life, error) {
 	if v.lives != nil {
 		return v.lives, nil
 	}
-	epoch, err := meta(v.c, metaEpoch)
+	f, err := v.known()
 	if err != nil {
 		return nil, err
 	}
-	if list := *v.s.lives.Load(); present(list) == change.Epoch(epoch.Int()) {
+	if list := *v.s.lives.Load(); present(list) == f.epoch {
 		v.lives = list
 		return list, nil
 	}
@@ -122,8 +122,8 @@ func (v *view) lineage() ([]life, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(list) == 0 || present(list) != change.Epoch(epoch.Int()) {
-		return nil, fmt.Errorf("read lineage: it does not end with the hub's epoch %s", change.Epoch(epoch.Int()))
+	if len(list) == 0 || present(list) != f.epoch {
+		return nil, fmt.Errorf("read lineage: it does not end with the hub's epoch %s", f.epoch)
 	}
 	v.lives = list
 	if v.flush == nil { // not what a write transaction may yet undo

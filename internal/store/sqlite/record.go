@@ -21,12 +21,22 @@ func (v *view) Record(kind, id string) ([]byte, error) {
 }
 
 // Records implements hub.View.
-func (v *view) Records(kind, after string, limit int) ([]hub.Record, error) {
+func (v *view) Records(kind, prefix, after string, limit int) ([]hub.Record, error) {
+	// One bound at either end: the index then reads what is listed, and nothing else.
+	from, start, end := "id > ?", after, ""
+	if after < prefix {
+		from, start = "id >= ?", prefix
+	}
+	args := []change.Value{change.Text(kind), change.Text(start)}
+	if n := len(prefix) - 1; n >= 0 {
+		end = " AND id < ?"
+		args = append(args, change.Text(prefix[:n]+string(prefix[n]+1)))
+	}
 	var out []hub.Record
-	err := sqlite.Query(v.c, `SELECT id, body FROM _tidemark_record WHERE kind=? AND id > ? ORDER BY id LIMIT ?`, func(s *sqlite.Stmt) error {
+	err := sqlite.Query(v.c, `SELECT id, body FROM _tidemark_record WHERE kind=? AND `+from+end+` ORDER BY id LIMIT ?`, func(s *sqlite.Stmt) error {
 		out = append(out, hub.Record{ID: s.ColumnText(0), Body: []byte(sqlite.Column(s, 1).Str())})
 		return nil
-	}, change.Text(kind), change.Text(after), change.Int(int64(limit)))
+	}, append(args, change.Int(int64(limit)))...)
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", kind, err)
 	}

@@ -47,8 +47,8 @@ func fit(ddl []string) error {
 func (s *Store) photograph(im *photo, ask hub.SnapshotAsk) (err error) {
 	tmp := im.path + ".db"
 	defer func() {
-		for _, end := range []string{"", "-wal", "-shm", "-journal"} {
-			_ = os.Remove(tmp + end)
+		for _, name := range sqlite.Files(tmp) {
+			_ = os.Remove(name)
 		}
 	}()
 	if err := s.stand(tmp, ask.DDL, "TABLE"); err != nil {

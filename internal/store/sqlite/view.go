@@ -18,6 +18,7 @@ type view struct {
 	p     *plan
 	flush func() error // writes log entries kept back; nil outside of a tx
 	lives []life       // the lineage, once it was asked for
+	facts *facts       // once they were asked for; nil in a tx, which may change them
 }
 
 var _ hub.View = (*view)(nil)
@@ -148,14 +149,45 @@ func (v *view) check(since change.Cursor) (int64, error) {
 	return pos, nil
 }
 
+// facts are what nearly every snapshot is asked for.
+type facts struct {
+	epoch        change.Epoch // of the present life
+	floor, nonce int64        // as view.floor returns them
+}
+
+func (v *view) known() (*facts, error) {
+	if v.facts != nil {
+		return v.facts, nil
+	}
+	f := &facts{}
+	err := sqlite.Query(v.c, `SELECT key, value FROM _tidemark_meta WHERE key IN (?, ?, ?)`, func(s *sqlite.Stmt) error {
+		n := s.ColumnInt64(1)
+		switch s.ColumnText(0) {
+		case metaEpoch:
+			f.epoch = change.Epoch(n)
+		case metaFloor:
+			f.floor = n
+		case metaNonce:
+			f.nonce = n
+		}
+		return nil
+	}, change.Text(metaEpoch), change.Text(metaFloor), change.Text(metaNonce))
+	if err != nil {
+		return nil, fmt.Errorf("read the hub's epoch and the log's floor: %w", err)
+	}
+	if v.flush == nil {
+		v.facts = f
+	}
+	return f, nil
+}
+
 // floor is the position below which the log may have been pruned, and the nonce there.
 func (v *view) floor() (pos, nonce int64, err error) {
-	f, err := meta(v.c, metaFloor)
+	f, err := v.known()
 	if err != nil {
 		return 0, 0, err
 	}
-	n, err := meta(v.c, metaNonce)
-	return f.Int(), n.Int(), err
+	return f.floor, f.nonce, nil
 }
 
 // Row implements hub.View.

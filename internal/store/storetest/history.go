@@ -36,7 +36,7 @@ func cursor(t *testing.T, open Open) {
 			t.Errorf("cursor %d: %v", i, err)
 		}
 	}
-	s2, _ := open(t, clinic(), clinicDDL)
+	s2, _, _ := open(t, clinic(), clinicDDL)
 	b2 := &bench{T: t, s: s2}
 	for _, c := range []change.Cursor{c1, {Epoch: b2.now().Epoch, Token: "zzz"}, {Epoch: b2.now().Epoch, Token: "ffff.1"}, {Epoch: b2.now().Epoch, Token: "x.1"}} {
 		if err := b2.check(c); !errors.Is(err, hub.ErrOtherHistory) {
@@ -269,18 +269,37 @@ func record(t *testing.T, open Open) {
 		if err := tx.PutRecord("device", "b", []byte("new")); err != nil {
 			return err
 		}
+		for _, id := range []string{"c", "d", "d/", "d/1", "d/2", "d0", "e"} {
+			if err := tx.PutRecord("event", id, []byte("x")); err != nil {
+				return err
+			}
+		}
 		return errors.Join(tx.PutRecord("device", "c", nil), tx.PutRecord("receipt", "z", []byte{}), tx.PutRecord("device", "never", nil))
 	})
 	b.view(func(v hub.View) error {
-		list, err := v.Records("device", "", 10)
+		list, err := v.Records("device", "", "", 10)
 		b.expect("all", fmt.Sprintf("%s", list), "[{a body of a} {b new}]")
 		if err != nil {
 			return err
 		}
-		list, err = v.Records("device", "a", 1)
+		list, err = v.Records("device", "", "a", 1)
 		b.expect("after a", fmt.Sprintf("%s", list), "[{b new}]")
 		if err != nil {
 			return err
+		}
+		for _, tc := range []struct {
+			prefix, after, want string
+			limit               int
+		}{{"d/", "", "[d/ d/1 d/2]", 9}, {"d/", "", "[d/]", 1}, {"d/", "d/1", "[d/2]", 9}, {"d/", "d/2", "[]", 9}, {"d/", "e", "[]", 9}, {"d", "a", "[d d/ d/1 d/2 d0]", 9}, {"d/1", "", "[d/1]", 9}} {
+			list, err = v.Records("event", tc.prefix, tc.after, tc.limit)
+			if err != nil {
+				return err
+			}
+			ids := make([]string, len(list))
+			for i := range list {
+				ids[i] = list[i].ID
+			}
+			b.expect(fmt.Sprintf("up to %d under %q after %q", tc.limit, tc.prefix, tc.after), fmt.Sprint(ids), tc.want)
 		}
 		if _, err := v.Record("device", "c"); !errors.Is(err, hub.ErrNotFound) {
 			t.Errorf("a removed record: %v", err)

@@ -163,7 +163,11 @@ func scopeRekey(t *testing.T, open Open) {
 		family(b)
 		c := b.now()
 		b.other(`UPDATE patient SET id='p3' WHERE id='p2'`)
-		b.expect("followed", b.changes(c, edgeB, branch(8)), "item 3; patient 'p3'; patient -'p2'; visit 'v2'")
+		want := "item 3; patient 'p3'; patient -'p2'; visit 'v2'"
+		if b.dialect == PostgreSQL { // where it shows that the item neither changed nor moved
+			want = "patient 'p3'; patient -'p2'; visit 'v2'"
+		}
+		b.expect("followed", b.changes(c, edgeB, branch(8)), want)
 	})
 	t.Run("left behind", func(t *testing.T) {
 		b := start(t, open)

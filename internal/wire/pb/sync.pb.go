@@ -647,6 +647,76 @@ func (x *EdgeStatus) GetApp() string {
 	return ""
 }
 
+// Landmark names a transaction by all that a hub may know it by: copies of one file
+// give one id to different work.
+type Landmark struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Incarnation   []byte                 `protobuf:"bytes,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Seq           uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	Content       []byte                 `protobuf:"bytes,4,opt,name=content,proto3" json:"content,omitempty"` // SHA-256 of the operations
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Landmark) Reset() {
+	*x = Landmark{}
+	mi := &file_tidemark_v1_sync_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Landmark) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Landmark) ProtoMessage() {}
+
+func (x *Landmark) ProtoReflect() protoreflect.Message {
+	mi := &file_tidemark_v1_sync_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Landmark.ProtoReflect.Descriptor instead.
+func (*Landmark) Descriptor() ([]byte, []int) {
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Landmark) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Landmark) GetIncarnation() []byte {
+	if x != nil {
+		return x.Incarnation
+	}
+	return nil
+}
+
+func (x *Landmark) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Landmark) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
 type Hello struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Min           uint32                 `protobuf:"varint,1,opt,name=min,proto3" json:"min,omitempty"`
@@ -662,13 +732,14 @@ type Hello struct {
 	At            *Cursor                `protobuf:"bytes,11,opt,name=at,proto3" json:"at,omitempty"`         // state that the file holds
 	Seal          []byte                 `protobuf:"bytes,12,opt,name=seal,proto3" json:"seal,omitempty"`     // that the hub gave out with it
 	Parent        []byte                 `protobuf:"bytes,13,opt,name=parent,proto3" json:"parent,omitempty"` // incarnation that this one continues
+	Newest        *Landmark              `protobuf:"bytes,14,opt,name=newest,proto3" json:"newest,omitempty"` // last transaction that a hub said it has
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[5]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -680,7 +751,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[5]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -693,7 +764,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{5}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Hello) GetMin() uint32 {
@@ -787,6 +858,13 @@ func (x *Hello) GetParent() []byte {
 	return nil
 }
 
+func (x *Hello) GetNewest() *Landmark {
+	if x != nil {
+		return x.Newest
+	}
+	return nil
+}
+
 type Grant struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Scope         string                 `protobuf:"bytes,1,opt,name=scope,proto3" json:"scope,omitempty"`
@@ -797,7 +875,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[6]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -809,7 +887,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[6]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -822,7 +900,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{6}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Grant) GetScope() string {
@@ -852,7 +930,7 @@ type Setup struct {
 
 func (x *Setup) Reset() {
 	*x = Setup{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[7]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -864,7 +942,7 @@ func (x *Setup) String() string {
 func (*Setup) ProtoMessage() {}
 
 func (x *Setup) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[7]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -877,7 +955,7 @@ func (x *Setup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setup.ProtoReflect.Descriptor instead.
 func (*Setup) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{7}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Setup) GetSchema() []byte {
@@ -928,7 +1006,7 @@ type Branch struct {
 
 func (x *Branch) Reset() {
 	*x = Branch{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[8]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -940,7 +1018,7 @@ func (x *Branch) String() string {
 func (*Branch) ProtoMessage() {}
 
 func (x *Branch) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[8]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -953,7 +1031,7 @@ func (x *Branch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Branch.ProtoReflect.Descriptor instead.
 func (*Branch) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{8}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Branch) GetEpoch() uint64 {
@@ -1001,13 +1079,14 @@ type Welcome struct {
 	Lineage       []*Branch              `protobuf:"bytes,13,rep,name=lineage,proto3" json:"lineage,omitempty"`                    // when the edge does not know this epoch
 	Device        []byte                 `protobuf:"bytes,14,opt,name=device,proto3" json:"device,omitempty"`                      // whom the file belongs to from now on; none: as it said
 	AskShape      bool                   `protobuf:"varint,15,opt,name=ask_shape,json=askShape,proto3" json:"ask_shape,omitempty"` // the hub wants to know the schema that Hello named
+	Lacks         bool                   `protobuf:"varint,16,opt,name=lacks,proto3" json:"lacks,omitempty"`                       // the hub never heard of Hello's newest
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[9]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1019,7 +1098,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[9]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1032,7 +1111,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{9}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Welcome) GetProtocol() uint32 {
@@ -1140,6 +1219,13 @@ func (x *Welcome) GetAskShape() bool {
 	return false
 }
 
+func (x *Welcome) GetLacks() bool {
+	if x != nil {
+		return x.Lacks
+	}
+	return false
+}
+
 // Unpack is the most that one push may hold, all its parts together.
 type Unpack struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1152,7 +1238,7 @@ type Unpack struct {
 
 func (x *Unpack) Reset() {
 	*x = Unpack{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[10]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1164,7 +1250,7 @@ func (x *Unpack) String() string {
 func (*Unpack) ProtoMessage() {}
 
 func (x *Unpack) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[10]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1177,7 +1263,7 @@ func (x *Unpack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unpack.ProtoReflect.Descriptor instead.
 func (*Unpack) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{10}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Unpack) GetEncoded() uint64 {
@@ -1216,7 +1302,7 @@ type Push struct {
 
 func (x *Push) Reset() {
 	*x = Push{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[11]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1228,7 +1314,7 @@ func (x *Push) String() string {
 func (*Push) ProtoMessage() {}
 
 func (x *Push) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[11]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,7 +1327,7 @@ func (x *Push) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Push.ProtoReflect.Descriptor instead.
 func (*Push) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{11}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Push) GetBody() []byte {
@@ -1300,7 +1386,7 @@ type Stub struct {
 
 func (x *Stub) Reset() {
 	*x = Stub{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[12]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1312,7 +1398,7 @@ func (x *Stub) String() string {
 func (*Stub) ProtoMessage() {}
 
 func (x *Stub) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[12]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1325,7 +1411,7 @@ func (x *Stub) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stub.ProtoReflect.Descriptor instead.
 func (*Stub) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{12}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Stub) GetSum() []byte {
@@ -1369,7 +1455,7 @@ type TxResult struct {
 
 func (x *TxResult) Reset() {
 	*x = TxResult{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[13]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1381,7 +1467,7 @@ func (x *TxResult) String() string {
 func (*TxResult) ProtoMessage() {}
 
 func (x *TxResult) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[13]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1394,7 +1480,7 @@ func (x *TxResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TxResult.ProtoReflect.Descriptor instead.
 func (*TxResult) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{13}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TxResult) GetSeq() uint64 {
@@ -1443,7 +1529,7 @@ type PushResult struct {
 
 func (x *PushResult) Reset() {
 	*x = PushResult{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[14]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1455,7 +1541,7 @@ func (x *PushResult) String() string {
 func (*PushResult) ProtoMessage() {}
 
 func (x *PushResult) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[14]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1468,7 +1554,7 @@ func (x *PushResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushResult.ProtoReflect.Descriptor instead.
 func (*PushResult) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{14}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PushResult) GetDurable() uint64 {
@@ -1506,7 +1592,7 @@ type Pull struct {
 
 func (x *Pull) Reset() {
 	*x = Pull{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[15]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1518,7 +1604,7 @@ func (x *Pull) String() string {
 func (*Pull) ProtoMessage() {}
 
 func (x *Pull) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[15]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1531,7 +1617,7 @@ func (x *Pull) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pull.ProtoReflect.Descriptor instead.
 func (*Pull) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{15}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Pull) GetCursor() *Cursor {
@@ -1590,7 +1676,7 @@ type Delta struct {
 
 func (x *Delta) Reset() {
 	*x = Delta{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[16]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1602,7 +1688,7 @@ func (x *Delta) String() string {
 func (*Delta) ProtoMessage() {}
 
 func (x *Delta) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[16]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1615,7 +1701,7 @@ func (x *Delta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delta.ProtoReflect.Descriptor instead.
 func (*Delta) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{16}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Delta) GetBody() []byte {
@@ -1673,7 +1759,7 @@ type Rebase struct {
 
 func (x *Rebase) Reset() {
 	*x = Rebase{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[17]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1685,7 +1771,7 @@ func (x *Rebase) String() string {
 func (*Rebase) ProtoMessage() {}
 
 func (x *Rebase) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[17]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1698,7 +1784,7 @@ func (x *Rebase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rebase.ProtoReflect.Descriptor instead.
 func (*Rebase) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{17}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Rebase) GetFull() bool {
@@ -1748,7 +1834,7 @@ type Fetch struct {
 
 func (x *Fetch) Reset() {
 	*x = Fetch{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[18]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1760,7 +1846,7 @@ func (x *Fetch) String() string {
 func (*Fetch) ProtoMessage() {}
 
 func (x *Fetch) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[18]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1773,7 +1859,7 @@ func (x *Fetch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fetch.ProtoReflect.Descriptor instead.
 func (*Fetch) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{18}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Fetch) GetScopes() []string {
@@ -1818,7 +1904,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[19]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1830,7 +1916,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[19]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1843,7 +1929,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{19}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Chunk) GetAt() *Cursor {
@@ -1903,7 +1989,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[20]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1915,7 +2001,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[20]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1928,7 +2014,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{20}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Snapshot) GetId() []byte {
@@ -1985,7 +2071,7 @@ type SnapshotPart struct {
 
 func (x *SnapshotPart) Reset() {
 	*x = SnapshotPart{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[21]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1997,7 +2083,7 @@ func (x *SnapshotPart) String() string {
 func (*SnapshotPart) ProtoMessage() {}
 
 func (x *SnapshotPart) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[21]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2010,7 +2096,7 @@ func (x *SnapshotPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotPart.ProtoReflect.Descriptor instead.
 func (*SnapshotPart) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{21}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SnapshotPart) GetId() []byte {
@@ -2089,7 +2175,7 @@ type Verify struct {
 
 func (x *Verify) Reset() {
 	*x = Verify{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[22]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2101,7 +2187,7 @@ func (x *Verify) String() string {
 func (*Verify) ProtoMessage() {}
 
 func (x *Verify) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[22]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2114,7 +2200,7 @@ func (x *Verify) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verify.ProtoReflect.Descriptor instead.
 func (*Verify) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{22}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Verify) GetCursor() *Cursor {
@@ -2163,7 +2249,7 @@ type Digest struct {
 
 func (x *Digest) Reset() {
 	*x = Digest{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[23]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2175,7 +2261,7 @@ func (x *Digest) String() string {
 func (*Digest) ProtoMessage() {}
 
 func (x *Digest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[23]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2188,7 +2274,7 @@ func (x *Digest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Digest.ProtoReflect.Descriptor instead.
 func (*Digest) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{23}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Digest) GetTable() string {
@@ -2223,7 +2309,7 @@ type Digests struct {
 
 func (x *Digests) Reset() {
 	*x = Digests{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[24]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2235,7 +2321,7 @@ func (x *Digests) String() string {
 func (*Digests) ProtoMessage() {}
 
 func (x *Digests) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[24]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2248,7 +2334,7 @@ func (x *Digests) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Digests.ProtoReflect.Descriptor instead.
 func (*Digests) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{24}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Digests) GetAt() *Cursor {
@@ -2282,7 +2368,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[25]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2294,7 +2380,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[25]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2307,7 +2393,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{25}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Ping) GetN() uint64 {
@@ -2333,7 +2419,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[26]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2345,7 +2431,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[26]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2358,7 +2444,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{26}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Pong) GetN() uint64 {
@@ -2378,7 +2464,7 @@ type Shape struct {
 
 func (x *Shape) Reset() {
 	*x = Shape{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[27]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2390,7 +2476,7 @@ func (x *Shape) String() string {
 func (*Shape) ProtoMessage() {}
 
 func (x *Shape) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[27]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2403,7 +2489,7 @@ func (x *Shape) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shape.ProtoReflect.Descriptor instead.
 func (*Shape) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{27}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Shape) GetSchema() []byte {
@@ -2426,7 +2512,7 @@ type LeaseAsk struct {
 
 func (x *LeaseAsk) Reset() {
 	*x = LeaseAsk{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[28]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2438,7 +2524,7 @@ func (x *LeaseAsk) String() string {
 func (*LeaseAsk) ProtoMessage() {}
 
 func (x *LeaseAsk) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[28]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2451,7 +2537,7 @@ func (x *LeaseAsk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseAsk.ProtoReflect.Descriptor instead.
 func (*LeaseAsk) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{28}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LeaseAsk) GetId() uint64 {
@@ -2486,7 +2572,7 @@ type NumberLeft struct {
 
 func (x *NumberLeft) Reset() {
 	*x = NumberLeft{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[29]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2498,7 +2584,7 @@ func (x *NumberLeft) String() string {
 func (*NumberLeft) ProtoMessage() {}
 
 func (x *NumberLeft) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[29]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2511,7 +2597,7 @@ func (x *NumberLeft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NumberLeft.ProtoReflect.Descriptor instead.
 func (*NumberLeft) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{29}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *NumberLeft) GetName() string {
@@ -2547,7 +2633,7 @@ type ShareLeft struct {
 
 func (x *ShareLeft) Reset() {
 	*x = ShareLeft{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[30]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2559,7 +2645,7 @@ func (x *ShareLeft) String() string {
 func (*ShareLeft) ProtoMessage() {}
 
 func (x *ShareLeft) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[30]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2572,7 +2658,7 @@ func (x *ShareLeft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareLeft.ProtoReflect.Descriptor instead.
 func (*ShareLeft) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{30}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ShareLeft) GetTable() string {
@@ -2614,7 +2700,7 @@ type LeaseGrant struct {
 
 func (x *LeaseGrant) Reset() {
 	*x = LeaseGrant{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[31]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2626,7 +2712,7 @@ func (x *LeaseGrant) String() string {
 func (*LeaseGrant) ProtoMessage() {}
 
 func (x *LeaseGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[31]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2639,7 +2725,7 @@ func (x *LeaseGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseGrant.ProtoReflect.Descriptor instead.
 func (*LeaseGrant) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{31}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LeaseGrant) GetId() uint64 {
@@ -2674,7 +2760,7 @@ type NumberRange struct {
 
 func (x *NumberRange) Reset() {
 	*x = NumberRange{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[32]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2686,7 +2772,7 @@ func (x *NumberRange) String() string {
 func (*NumberRange) ProtoMessage() {}
 
 func (x *NumberRange) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[32]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2699,7 +2785,7 @@ func (x *NumberRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NumberRange.ProtoReflect.Descriptor instead.
 func (*NumberRange) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{32}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *NumberRange) GetName() string {
@@ -2735,7 +2821,7 @@ type ShareGrant struct {
 
 func (x *ShareGrant) Reset() {
 	*x = ShareGrant{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[33]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2747,7 +2833,7 @@ func (x *ShareGrant) String() string {
 func (*ShareGrant) ProtoMessage() {}
 
 func (x *ShareGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[33]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2760,7 +2846,7 @@ func (x *ShareGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareGrant.ProtoReflect.Descriptor instead.
 func (*ShareGrant) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{33}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ShareGrant) GetTable() string {
@@ -2802,7 +2888,7 @@ type Parcel struct {
 
 func (x *Parcel) Reset() {
 	*x = Parcel{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[34]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2814,7 +2900,7 @@ func (x *Parcel) String() string {
 func (*Parcel) ProtoMessage() {}
 
 func (x *Parcel) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[34]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2827,7 +2913,7 @@ func (x *Parcel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parcel.ProtoReflect.Descriptor instead.
 func (*Parcel) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{34}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Parcel) GetBody() []byte {
@@ -2849,13 +2935,14 @@ type ParcelResult struct {
 	Device        []byte                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"` // whose work it was
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	Results       []*TxResult            `protobuf:"bytes,3,rep,name=results,proto3" json:"results,omitempty"`
+	Known         uint32                 `protobuf:"varint,4,opt,name=known,proto3" json:"known,omitempty"` // of these the hub had already
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ParcelResult) Reset() {
 	*x = ParcelResult{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[35]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2867,7 +2954,7 @@ func (x *ParcelResult) String() string {
 func (*ParcelResult) ProtoMessage() {}
 
 func (x *ParcelResult) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[35]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2880,7 +2967,7 @@ func (x *ParcelResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParcelResult.ProtoReflect.Descriptor instead.
 func (*ParcelResult) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{35}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ParcelResult) GetDevice() []byte {
@@ -2904,6 +2991,13 @@ func (x *ParcelResult) GetResults() []*TxResult {
 	return nil
 }
 
+func (x *ParcelResult) GetKnown() uint32 {
+	if x != nil {
+		return x.Known
+	}
+	return 0
+}
+
 type Fault struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
@@ -2917,7 +3011,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[36]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2929,7 +3023,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[36]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2942,7 +3036,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{36}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Fault) GetCode() string {
@@ -3026,7 +3120,12 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\foutbox_depth\x18\x01 \x01(\x04R\voutboxDepth\x12#\n" +
 	"\roldest_unsafe\x18\x02 \x01(\x03R\foldestUnsafe\x12 \n" +
 	"\vquarantined\x18\x03 \x01(\x04R\vquarantined\x12\x10\n" +
-	"\x03app\x18\x04 \x01(\tR\x03app\"\xd5\x02\n" +
+	"\x03app\x18\x04 \x01(\tR\x03app\"h\n" +
+	"\bLandmark\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12\x10\n" +
+	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x18\n" +
+	"\acontent\x18\x04 \x01(\fR\acontent\"\x84\x03\n" +
 	"\x05Hello\x12\x10\n" +
 	"\x03min\x18\x01 \x01(\rR\x03min\x12\x10\n" +
 	"\x03max\x18\x02 \x01(\rR\x03max\x12\x14\n" +
@@ -3041,7 +3140,8 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	" \x01(\x04R\x04last\x12#\n" +
 	"\x02at\x18\v \x01(\v2\x13.tidemark.v1.CursorR\x02at\x12\x12\n" +
 	"\x04seal\x18\f \x01(\fR\x04seal\x12\x16\n" +
-	"\x06parent\x18\r \x01(\fR\x06parent\"3\n" +
+	"\x06parent\x18\r \x01(\fR\x06parent\x12-\n" +
+	"\x06newest\x18\x0e \x01(\v2\x15.tidemark.v1.LandmarkR\x06newest\"3\n" +
 	"\x05Grant\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\tR\x05scope\x12\x14\n" +
 	"\x05verbs\x18\x02 \x01(\rR\x05verbs\"y\n" +
@@ -3055,7 +3155,7 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\x05epoch\x18\x01 \x01(\x06R\x05epoch\x12'\n" +
 	"\x04fork\x18\x02 \x01(\v2\x13.tidemark.v1.CursorR\x04fork\x12\x12\n" +
 	"\x04mode\x18\x03 \x01(\tR\x04mode\x12\x0e\n" +
-	"\x02at\x18\x04 \x01(\x03R\x02at\"\xc4\x03\n" +
+	"\x02at\x18\x04 \x01(\x03R\x02at\"\xda\x03\n" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x10\n" +
 	"\x03hub\x18\x02 \x01(\tR\x03hub\x12\x14\n" +
@@ -3072,7 +3172,8 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\x06unpack\x18\f \x01(\v2\x13.tidemark.v1.UnpackR\x06unpack\x12-\n" +
 	"\alineage\x18\r \x03(\v2\x13.tidemark.v1.BranchR\alineage\x12\x16\n" +
 	"\x06device\x18\x0e \x01(\fR\x06device\x12\x1b\n" +
-	"\task_shape\x18\x0f \x01(\bR\baskShape\"P\n" +
+	"\task_shape\x18\x0f \x01(\bR\baskShape\x12\x14\n" +
+	"\x05lacks\x18\x10 \x01(\bR\x05lacks\"P\n" +
 	"\x06Unpack\x12\x18\n" +
 	"\aencoded\x18\x01 \x01(\x04R\aencoded\x12\x18\n" +
 	"\adecoded\x18\x02 \x01(\x04R\adecoded\x12\x12\n" +
@@ -3204,11 +3305,12 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\x03add\x18\x04 \x01(\x03R\x03add\"0\n" +
 	"\x06Parcel\x12\x12\n" +
 	"\x04body\x18\x01 \x01(\fR\x04body\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"k\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\x81\x01\n" +
 	"\fParcelResult\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12/\n" +
-	"\aresults\x18\x03 \x03(\v2\x15.tidemark.v1.TxResultR\aresults\"\x80\x01\n" +
+	"\aresults\x18\x03 \x03(\v2\x15.tidemark.v1.TxResultR\aresults\x12\x14\n" +
+	"\x05known\x18\x04 \x01(\rR\x05known\"\x80\x01\n" +
 	"\x05Fault\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
@@ -3233,105 +3335,107 @@ func file_tidemark_v1_sync_proto_rawDescGZIP() []byte {
 	return file_tidemark_v1_sync_proto_rawDescData
 }
 
-var file_tidemark_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_tidemark_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_tidemark_v1_sync_proto_goTypes = []any{
 	(*JoinRequest)(nil),  // 0: tidemark.v1.JoinRequest
 	(*JoinResponse)(nil), // 1: tidemark.v1.JoinResponse
 	(*Frame)(nil),        // 2: tidemark.v1.Frame
 	(*Cursor)(nil),       // 3: tidemark.v1.Cursor
 	(*EdgeStatus)(nil),   // 4: tidemark.v1.EdgeStatus
-	(*Hello)(nil),        // 5: tidemark.v1.Hello
-	(*Grant)(nil),        // 6: tidemark.v1.Grant
-	(*Setup)(nil),        // 7: tidemark.v1.Setup
-	(*Branch)(nil),       // 8: tidemark.v1.Branch
-	(*Welcome)(nil),      // 9: tidemark.v1.Welcome
-	(*Unpack)(nil),       // 10: tidemark.v1.Unpack
-	(*Push)(nil),         // 11: tidemark.v1.Push
-	(*Stub)(nil),         // 12: tidemark.v1.Stub
-	(*TxResult)(nil),     // 13: tidemark.v1.TxResult
-	(*PushResult)(nil),   // 14: tidemark.v1.PushResult
-	(*Pull)(nil),         // 15: tidemark.v1.Pull
-	(*Delta)(nil),        // 16: tidemark.v1.Delta
-	(*Rebase)(nil),       // 17: tidemark.v1.Rebase
-	(*Fetch)(nil),        // 18: tidemark.v1.Fetch
-	(*Chunk)(nil),        // 19: tidemark.v1.Chunk
-	(*Snapshot)(nil),     // 20: tidemark.v1.Snapshot
-	(*SnapshotPart)(nil), // 21: tidemark.v1.SnapshotPart
-	(*Verify)(nil),       // 22: tidemark.v1.Verify
-	(*Digest)(nil),       // 23: tidemark.v1.Digest
-	(*Digests)(nil),      // 24: tidemark.v1.Digests
-	(*Ping)(nil),         // 25: tidemark.v1.Ping
-	(*Pong)(nil),         // 26: tidemark.v1.Pong
-	(*Shape)(nil),        // 27: tidemark.v1.Shape
-	(*LeaseAsk)(nil),     // 28: tidemark.v1.LeaseAsk
-	(*NumberLeft)(nil),   // 29: tidemark.v1.NumberLeft
-	(*ShareLeft)(nil),    // 30: tidemark.v1.ShareLeft
-	(*LeaseGrant)(nil),   // 31: tidemark.v1.LeaseGrant
-	(*NumberRange)(nil),  // 32: tidemark.v1.NumberRange
-	(*ShareGrant)(nil),   // 33: tidemark.v1.ShareGrant
-	(*Parcel)(nil),       // 34: tidemark.v1.Parcel
-	(*ParcelResult)(nil), // 35: tidemark.v1.ParcelResult
-	(*Fault)(nil),        // 36: tidemark.v1.Fault
-	nil,                  // 37: tidemark.v1.Chunk.TotalEntry
+	(*Landmark)(nil),     // 5: tidemark.v1.Landmark
+	(*Hello)(nil),        // 6: tidemark.v1.Hello
+	(*Grant)(nil),        // 7: tidemark.v1.Grant
+	(*Setup)(nil),        // 8: tidemark.v1.Setup
+	(*Branch)(nil),       // 9: tidemark.v1.Branch
+	(*Welcome)(nil),      // 10: tidemark.v1.Welcome
+	(*Unpack)(nil),       // 11: tidemark.v1.Unpack
+	(*Push)(nil),         // 12: tidemark.v1.Push
+	(*Stub)(nil),         // 13: tidemark.v1.Stub
+	(*TxResult)(nil),     // 14: tidemark.v1.TxResult
+	(*PushResult)(nil),   // 15: tidemark.v1.PushResult
+	(*Pull)(nil),         // 16: tidemark.v1.Pull
+	(*Delta)(nil),        // 17: tidemark.v1.Delta
+	(*Rebase)(nil),       // 18: tidemark.v1.Rebase
+	(*Fetch)(nil),        // 19: tidemark.v1.Fetch
+	(*Chunk)(nil),        // 20: tidemark.v1.Chunk
+	(*Snapshot)(nil),     // 21: tidemark.v1.Snapshot
+	(*SnapshotPart)(nil), // 22: tidemark.v1.SnapshotPart
+	(*Verify)(nil),       // 23: tidemark.v1.Verify
+	(*Digest)(nil),       // 24: tidemark.v1.Digest
+	(*Digests)(nil),      // 25: tidemark.v1.Digests
+	(*Ping)(nil),         // 26: tidemark.v1.Ping
+	(*Pong)(nil),         // 27: tidemark.v1.Pong
+	(*Shape)(nil),        // 28: tidemark.v1.Shape
+	(*LeaseAsk)(nil),     // 29: tidemark.v1.LeaseAsk
+	(*NumberLeft)(nil),   // 30: tidemark.v1.NumberLeft
+	(*ShareLeft)(nil),    // 31: tidemark.v1.ShareLeft
+	(*LeaseGrant)(nil),   // 32: tidemark.v1.LeaseGrant
+	(*NumberRange)(nil),  // 33: tidemark.v1.NumberRange
+	(*ShareGrant)(nil),   // 34: tidemark.v1.ShareGrant
+	(*Parcel)(nil),       // 35: tidemark.v1.Parcel
+	(*ParcelResult)(nil), // 36: tidemark.v1.ParcelResult
+	(*Fault)(nil),        // 37: tidemark.v1.Fault
+	nil,                  // 38: tidemark.v1.Chunk.TotalEntry
 }
 var file_tidemark_v1_sync_proto_depIdxs = []int32{
-	36, // 0: tidemark.v1.JoinResponse.fault:type_name -> tidemark.v1.Fault
-	5,  // 1: tidemark.v1.Frame.hello:type_name -> tidemark.v1.Hello
-	9,  // 2: tidemark.v1.Frame.welcome:type_name -> tidemark.v1.Welcome
-	11, // 3: tidemark.v1.Frame.push:type_name -> tidemark.v1.Push
-	14, // 4: tidemark.v1.Frame.push_result:type_name -> tidemark.v1.PushResult
-	15, // 5: tidemark.v1.Frame.pull:type_name -> tidemark.v1.Pull
-	16, // 6: tidemark.v1.Frame.delta:type_name -> tidemark.v1.Delta
-	17, // 7: tidemark.v1.Frame.rebase:type_name -> tidemark.v1.Rebase
-	18, // 8: tidemark.v1.Frame.fetch:type_name -> tidemark.v1.Fetch
-	19, // 9: tidemark.v1.Frame.chunk:type_name -> tidemark.v1.Chunk
-	22, // 10: tidemark.v1.Frame.verify:type_name -> tidemark.v1.Verify
-	24, // 11: tidemark.v1.Frame.digests:type_name -> tidemark.v1.Digests
-	25, // 12: tidemark.v1.Frame.ping:type_name -> tidemark.v1.Ping
-	26, // 13: tidemark.v1.Frame.pong:type_name -> tidemark.v1.Pong
-	36, // 14: tidemark.v1.Frame.fault:type_name -> tidemark.v1.Fault
-	20, // 15: tidemark.v1.Frame.snapshot:type_name -> tidemark.v1.Snapshot
-	21, // 16: tidemark.v1.Frame.snapshot_part:type_name -> tidemark.v1.SnapshotPart
-	27, // 17: tidemark.v1.Frame.shape:type_name -> tidemark.v1.Shape
-	28, // 18: tidemark.v1.Frame.lease_ask:type_name -> tidemark.v1.LeaseAsk
-	31, // 19: tidemark.v1.Frame.lease_grant:type_name -> tidemark.v1.LeaseGrant
-	34, // 20: tidemark.v1.Frame.parcel:type_name -> tidemark.v1.Parcel
-	35, // 21: tidemark.v1.Frame.parcel_result:type_name -> tidemark.v1.ParcelResult
+	37, // 0: tidemark.v1.JoinResponse.fault:type_name -> tidemark.v1.Fault
+	6,  // 1: tidemark.v1.Frame.hello:type_name -> tidemark.v1.Hello
+	10, // 2: tidemark.v1.Frame.welcome:type_name -> tidemark.v1.Welcome
+	12, // 3: tidemark.v1.Frame.push:type_name -> tidemark.v1.Push
+	15, // 4: tidemark.v1.Frame.push_result:type_name -> tidemark.v1.PushResult
+	16, // 5: tidemark.v1.Frame.pull:type_name -> tidemark.v1.Pull
+	17, // 6: tidemark.v1.Frame.delta:type_name -> tidemark.v1.Delta
+	18, // 7: tidemark.v1.Frame.rebase:type_name -> tidemark.v1.Rebase
+	19, // 8: tidemark.v1.Frame.fetch:type_name -> tidemark.v1.Fetch
+	20, // 9: tidemark.v1.Frame.chunk:type_name -> tidemark.v1.Chunk
+	23, // 10: tidemark.v1.Frame.verify:type_name -> tidemark.v1.Verify
+	25, // 11: tidemark.v1.Frame.digests:type_name -> tidemark.v1.Digests
+	26, // 12: tidemark.v1.Frame.ping:type_name -> tidemark.v1.Ping
+	27, // 13: tidemark.v1.Frame.pong:type_name -> tidemark.v1.Pong
+	37, // 14: tidemark.v1.Frame.fault:type_name -> tidemark.v1.Fault
+	21, // 15: tidemark.v1.Frame.snapshot:type_name -> tidemark.v1.Snapshot
+	22, // 16: tidemark.v1.Frame.snapshot_part:type_name -> tidemark.v1.SnapshotPart
+	28, // 17: tidemark.v1.Frame.shape:type_name -> tidemark.v1.Shape
+	29, // 18: tidemark.v1.Frame.lease_ask:type_name -> tidemark.v1.LeaseAsk
+	32, // 19: tidemark.v1.Frame.lease_grant:type_name -> tidemark.v1.LeaseGrant
+	35, // 20: tidemark.v1.Frame.parcel:type_name -> tidemark.v1.Parcel
+	36, // 21: tidemark.v1.Frame.parcel_result:type_name -> tidemark.v1.ParcelResult
 	4,  // 22: tidemark.v1.Hello.status:type_name -> tidemark.v1.EdgeStatus
 	3,  // 23: tidemark.v1.Hello.at:type_name -> tidemark.v1.Cursor
-	3,  // 24: tidemark.v1.Branch.fork:type_name -> tidemark.v1.Cursor
-	7,  // 25: tidemark.v1.Welcome.setup:type_name -> tidemark.v1.Setup
-	6,  // 26: tidemark.v1.Welcome.grants:type_name -> tidemark.v1.Grant
-	10, // 27: tidemark.v1.Welcome.unpack:type_name -> tidemark.v1.Unpack
-	8,  // 28: tidemark.v1.Welcome.lineage:type_name -> tidemark.v1.Branch
-	12, // 29: tidemark.v1.Push.stub:type_name -> tidemark.v1.Stub
-	8,  // 30: tidemark.v1.Push.lineage:type_name -> tidemark.v1.Branch
-	13, // 31: tidemark.v1.PushResult.results:type_name -> tidemark.v1.TxResult
-	3,  // 32: tidemark.v1.Pull.cursor:type_name -> tidemark.v1.Cursor
-	3,  // 33: tidemark.v1.Delta.next:type_name -> tidemark.v1.Cursor
-	13, // 34: tidemark.v1.Delta.outcomes:type_name -> tidemark.v1.TxResult
-	6,  // 35: tidemark.v1.Rebase.grants:type_name -> tidemark.v1.Grant
-	3,  // 36: tidemark.v1.Chunk.at:type_name -> tidemark.v1.Cursor
-	37, // 37: tidemark.v1.Chunk.total:type_name -> tidemark.v1.Chunk.TotalEntry
-	3,  // 38: tidemark.v1.SnapshotPart.at:type_name -> tidemark.v1.Cursor
-	3,  // 39: tidemark.v1.Verify.cursor:type_name -> tidemark.v1.Cursor
-	3,  // 40: tidemark.v1.Digests.at:type_name -> tidemark.v1.Cursor
-	23, // 41: tidemark.v1.Digests.digests:type_name -> tidemark.v1.Digest
-	4,  // 42: tidemark.v1.Ping.status:type_name -> tidemark.v1.EdgeStatus
-	29, // 43: tidemark.v1.LeaseAsk.numbers:type_name -> tidemark.v1.NumberLeft
-	30, // 44: tidemark.v1.LeaseAsk.shares:type_name -> tidemark.v1.ShareLeft
-	32, // 45: tidemark.v1.LeaseGrant.numbers:type_name -> tidemark.v1.NumberRange
-	33, // 46: tidemark.v1.LeaseGrant.shares:type_name -> tidemark.v1.ShareGrant
-	13, // 47: tidemark.v1.ParcelResult.results:type_name -> tidemark.v1.TxResult
-	2,  // 48: tidemark.v1.Sync.Session:input_type -> tidemark.v1.Frame
-	0,  // 49: tidemark.v1.Enrol.Join:input_type -> tidemark.v1.JoinRequest
-	2,  // 50: tidemark.v1.Sync.Session:output_type -> tidemark.v1.Frame
-	1,  // 51: tidemark.v1.Enrol.Join:output_type -> tidemark.v1.JoinResponse
-	50, // [50:52] is the sub-list for method output_type
-	48, // [48:50] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	5,  // 24: tidemark.v1.Hello.newest:type_name -> tidemark.v1.Landmark
+	3,  // 25: tidemark.v1.Branch.fork:type_name -> tidemark.v1.Cursor
+	8,  // 26: tidemark.v1.Welcome.setup:type_name -> tidemark.v1.Setup
+	7,  // 27: tidemark.v1.Welcome.grants:type_name -> tidemark.v1.Grant
+	11, // 28: tidemark.v1.Welcome.unpack:type_name -> tidemark.v1.Unpack
+	9,  // 29: tidemark.v1.Welcome.lineage:type_name -> tidemark.v1.Branch
+	13, // 30: tidemark.v1.Push.stub:type_name -> tidemark.v1.Stub
+	9,  // 31: tidemark.v1.Push.lineage:type_name -> tidemark.v1.Branch
+	14, // 32: tidemark.v1.PushResult.results:type_name -> tidemark.v1.TxResult
+	3,  // 33: tidemark.v1.Pull.cursor:type_name -> tidemark.v1.Cursor
+	3,  // 34: tidemark.v1.Delta.next:type_name -> tidemark.v1.Cursor
+	14, // 35: tidemark.v1.Delta.outcomes:type_name -> tidemark.v1.TxResult
+	7,  // 36: tidemark.v1.Rebase.grants:type_name -> tidemark.v1.Grant
+	3,  // 37: tidemark.v1.Chunk.at:type_name -> tidemark.v1.Cursor
+	38, // 38: tidemark.v1.Chunk.total:type_name -> tidemark.v1.Chunk.TotalEntry
+	3,  // 39: tidemark.v1.SnapshotPart.at:type_name -> tidemark.v1.Cursor
+	3,  // 40: tidemark.v1.Verify.cursor:type_name -> tidemark.v1.Cursor
+	3,  // 41: tidemark.v1.Digests.at:type_name -> tidemark.v1.Cursor
+	24, // 42: tidemark.v1.Digests.digests:type_name -> tidemark.v1.Digest
+	4,  // 43: tidemark.v1.Ping.status:type_name -> tidemark.v1.EdgeStatus
+	30, // 44: tidemark.v1.LeaseAsk.numbers:type_name -> tidemark.v1.NumberLeft
+	31, // 45: tidemark.v1.LeaseAsk.shares:type_name -> tidemark.v1.ShareLeft
+	33, // 46: tidemark.v1.LeaseGrant.numbers:type_name -> tidemark.v1.NumberRange
+	34, // 47: tidemark.v1.LeaseGrant.shares:type_name -> tidemark.v1.ShareGrant
+	14, // 48: tidemark.v1.ParcelResult.results:type_name -> tidemark.v1.TxResult
+	2,  // 49: tidemark.v1.Sync.Session:input_type -> tidemark.v1.Frame
+	0,  // 50: tidemark.v1.Enrol.Join:input_type -> tidemark.v1.JoinRequest
+	2,  // 51: tidemark.v1.Sync.Session:output_type -> tidemark.v1.Frame
+	1,  // 52: tidemark.v1.Enrol.Join:output_type -> tidemark.v1.JoinResponse
+	51, // [51:53] is the sub-list for method output_type
+	49, // [49:51] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_tidemark_v1_sync_proto_init() }
@@ -3368,7 +3472,7 @@ func file_tidemark_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidemark_v1_sync_proto_rawDesc), len(file_tidemark_v1_sync_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   38,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
