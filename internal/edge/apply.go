@@ -86,6 +86,7 @@ type applier struct {
 	removed []rowRef // keys of removal in order of arrival
 	displ   map[rowRef]*displaced
 	held    map[rowRef]held
+	kept    map[string]int // rows kept as rescue copies since they may be work, by table
 	seen    *keySet
 	lost    *wreck // nil: what the hub has not is not offered to it
 	first   bool
@@ -235,7 +236,7 @@ func (a *applier) begin() error {
 	a.wrote = map[string]bool{}
 	a.removal, a.removed = map[rowRef]*removal{}, nil
 	a.displ = map[rowRef]*displaced{}
-	a.held = nil
+	a.held, a.kept = nil, map[string]int{}
 	a.unique = map[string][]change.Unique{}
 	a.lifted = a.in.full || len(a.in.evict) > 0
 	a.first = false
@@ -319,29 +320,11 @@ func (a *applier) finish() error {
 	if err := a.keepSeal(); err != nil {
 		return err
 	}
-	set := []struct {
-		key string
-		v   change.Value
-	}{
-		{metaCursor, change.Text(in.next.String())},
-		{metaMark, change.Int(int64(in.mark))},
-		{metaProgress, change.Int(a.now.UnixMilli())},
+	if err := e.stand(in.next, in.mark, a.now); err != nil {
+		return err
 	}
 	if in.scoped {
-		grants, err := encodeGrants(in.grants)
-		if err != nil {
-			return err
-		}
-		set = append(set, struct {
-			key string
-			v   change.Value
-		}{metaGrants, change.Text(grants)}, struct {
-			key string
-			v   change.Value
-		}{metaScopes, change.Text(in.scopes.String())})
-	}
-	for _, m := range set {
-		if err := e.setMeta(m.key, m.v); err != nil {
+		if err := e.setScopes(in.grants, in.scopes); err != nil {
 			return err
 		}
 	}
@@ -351,6 +334,9 @@ func (a *applier) finish() error {
 		}
 	}
 	if err := a.storeSalvage(); err != nil {
+		return err
+	}
+	if err := a.noteKept(); err != nil {
 		return err
 	}
 	if !a.first {

@@ -100,7 +100,9 @@ func (a *applier) sweep() error {
 			}
 		}
 	}
-	a.sweepDisplaced()
+	if err := a.sweepDisplaced(); err != nil {
+		return err
+	}
 	if len(own) == 0 {
 		return nil
 	}
@@ -196,10 +198,12 @@ func (a *applier) keepLocal(p *plan, key change.Key, row []change.Value) error {
 	}
 	reason := a.in.keep
 	if reason == "" {
-		reason = "differed from the hub's row, and may have been written while capture was missing"
+		reason = unsureReason
 	}
 	if a.first {
 		reason = "differed from the hub's row at the first sync"
+	} else if p.t.gap.unsure() {
+		a.kept[p.t.schema.Name]++
 	}
 	return a.rescueRow(p.t, key, local, reason)
 }

@@ -25,8 +25,13 @@ type removal struct {
 	held bool // stays until the outcome of the pending work that needs it
 }
 
-// references lists the file's foreign keys by lower-case parent table.
+// references lists the file's foreign keys by lower-case parent table. It reads every
+// table of the file, the application's own included, so it is kept as long as the
+// schema stays what loadTables saw.
 func (e *Engine) references() (map[string][]ref, error) {
+	if e.refs != nil {
+		return e.refs, nil
+	}
 	tables, _, err := sqlite.TableNames(e.conn)
 	if err != nil {
 		return nil, err
@@ -48,6 +53,7 @@ func (e *Engine) references() (map[string][]ref, error) {
 			out[p] = append(out[p], r)
 		}
 	}
+	e.refs = out
 	return out, nil
 }
 
@@ -164,6 +170,9 @@ func (a *applier) parentValues(rm *removal, r ref) ([]change.Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	if d := a.displ[rowRef{rm.t.schema.Name, rm.key.ID()}]; row == nil && d != nil {
+		row = d.row
+	}
 	if tr := a.track(rm.t, rm.key.ID()); row == nil && tr != nil {
 		row = tr.local // the lift took it off the table
 	}
@@ -191,35 +200,35 @@ func matches(cols []string) string {
 
 // keepHeld keeps a row that the hub no longer has, noting that it has not.
 func (a *applier) keepHeld(r rowRef, rm *removal) error {
+	tr := a.track(rm.t, r.id)
+	var row []change.Value
 	if d := a.displ[r]; d != nil {
-		p, err := a.plan(d.t, d.t.names)
+		row = d.row
+	} else if tr != nil && !tr.stands {
+		row = tr.local // the lift took it off the table: it was held before, and still is
+	}
+	if row != nil {
+		p, err := a.plan(rm.t, rm.t.names)
 		if err != nil {
 			return err
 		}
-		err = exec(p.upsert, d.row)
-		if unique(err) {
-			seqs, e := a.childSeqs(rm)
-			if e != nil {
-				return e
+		if err = exec(p.upsert, row); unique(err) {
+			seqs, err := a.childSeqs(rm)
+			if err != nil {
+				return err
 			}
 			return &collision{seqs: seqs, why: fmt.Sprintf("table %s row %s is gone, its place is taken", rm.t.schema.Name, rm.key)}
 		}
+		if err == nil {
+			err = a.giveBack(rm.t, rm.key, r.id)
+		}
 		if err != nil {
 			return err
 		}
 	}
-	tr := a.track(rm.t, r.id)
 	if tr == nil {
 		return a.e.setShadow(rm.t, r.id, nil)
 	}
-	if tr.stands || tr.local == nil || a.displ[r] != nil {
-		return nil
-	}
-	// The lift took it off the table: it was held before, and still is.
-	if err := a.put(tr.t, tr.key, tr.id, tr.local); err != nil {
-		return err
-	}
-	a.removal[r] = rm
 	return nil
 }
 

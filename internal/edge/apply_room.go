@@ -91,9 +91,6 @@ func (a *applier) restoreDisplaced() error {
 	})
 	for _, ref := range refs {
 		d := a.displ[ref]
-		if tr := a.track(d.t, ref.id); tr != nil && tr.done {
-			continue // it has its final version
-		}
 		if r := a.removal[ref]; r != nil {
 			continue
 		}
@@ -101,7 +98,9 @@ func (a *applier) restoreDisplaced() error {
 		if err != nil {
 			return err
 		}
-		err = exec(p.upsert, d.row)
+		if err = exec(p.upsert, d.row); err == nil {
+			err = a.giveBack(d.t, d.key, ref.id)
+		}
 		if err == nil {
 			continue
 		}

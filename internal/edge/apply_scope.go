@@ -223,14 +223,6 @@ func (e *Engine) Grants() ([]rule.Grant, error) {
 	return e.grants()
 }
 
-func encodeGrants(g []rule.Grant) (string, error) {
-	b, err := json.Marshal(g)
-	if err != nil {
-		return "", fmt.Errorf("encode grants: %w", err)
-	}
-	return string(b), nil
-}
-
 // scopeNames joins scopes for a message.
 func scopeNames(s []rule.ScopeID) string {
 	out := make([]string, len(s))

@@ -74,15 +74,20 @@ func describeAs(c *sqlite.Conn, want *change.Table, file string, known localName
 	if out.file = s.Table(file); out.file == nil {
 		return out, nil
 	}
-	as := *out.file
+	out.as = underSetup(want, out.file, known, r)
+	return out, nil
+}
+
+// underSetup is a table of the file with the setup's names for its columns.
+func underSetup(want, file *change.Table, known localNames, r *rule.Table) *change.Table {
+	as := *file
 	as.Columns = slices.Clone(as.Columns)
 	for w := range want.Columns {
-		if j := fileColumnOf(want, out.file, w, known, r); j >= 0 {
+		if j := fileColumnOf(want, file, w, known, r); j >= 0 {
 			as.Columns[j].Name = want.Columns[w].Name
 		}
 	}
-	out.as = &as
-	return out, nil
+	return &as
 }
 
 // compareTable lists what would break sync, and what it can live with. A file that
@@ -146,6 +151,9 @@ func compareColumn(want, have *change.Column) (bad, warn []string) {
 	}
 	if want.NotNull && !have.NotNull {
 		warn = append(warn, fmt.Sprintf("column %s is NOT NULL at the hub only: rows with a NULL will be quarantined", want.Name))
+	}
+	if strings.EqualFold(have.Collation, "NOCASE") && !strings.EqualFold(want.Collation, "NOCASE") {
+		warn = append(warn, fmt.Sprintf("column %s is compared without regard to case here only: what is unique at the hub may not be here", want.Name))
 	}
 	return bad, warn
 }

@@ -125,7 +125,7 @@ func (e *Engine) judge(rep *VerifyTable, diffs []rowDiff, repair bool) (*finding
 		out.keep = "differed from the hub without a captured change"
 	}
 	if t.gap.unsure() {
-		out.keep = "differed from the hub's row, and may have been written while capture was missing"
+		out.keep = unsureReason
 	}
 	empty, err := e.emptyTable(t)
 	if err != nil {

@@ -14,7 +14,7 @@ type Drift struct {
 	Repaired []string // triggers of ours that were missing or stale and are made anew
 	Guarded  []Guard  // triggers of the app's that are new and were guarded
 	// Gap lists tables that may hold writes nobody captured: their triggers were
-	// missing. Their rows must be compared with the hub's. It stays until clearGap.
+	// missing. Their rows must be compared with the hub's. It stays until they are.
 	Gap     []string
 	Missing []string // synced tables that the file lacks now
 	Notes   []string // columns that do not sync, and such
@@ -65,7 +65,9 @@ func (e *Engine) sameVersion() (bool, error) {
 // checkDrift is CheckDrift inside the caller's write transaction. What is in the
 // log is exported first: it was written by the old triggers.
 func (e *Engine) checkDrift() (*Drift, error) {
-	if _, err := e.reload(); err != nil {
+	// Not only when the version is another: a transaction that was undone may have left
+	// behind the version that the file has come to by itself now.
+	if err := e.loadTables(); err != nil {
 		return nil, err
 	}
 	if _, err := e.exportLog(e.cfg.Clock.Now()); err != nil {
@@ -83,13 +85,11 @@ func (e *Engine) reload() (changed bool, err error) {
 	return true, e.loadTables()
 }
 
-// recapture brings the triggers in line with the tables. Between a deferred
-// Install and the end of its bootstrap there is no capture to bring in line.
+// recapture brings the triggers in line with the tables, which were just loaded.
+// Between a deferred Install and the end of its bootstrap there is no capture to bring
+// in line.
 func (e *Engine) recapture() (*Drift, error) {
 	d := &Drift{}
-	if err := e.loadTables(); err != nil {
-		return nil, err
-	}
 	if on, err := e.metaInt(metaCapture); err != nil || on == 0 {
 		return d, err
 	}
@@ -117,6 +117,9 @@ func (e *Engine) recapture() (*Drift, error) {
 	}
 	if !stale {
 		return d, e.noteVersion()
+	}
+	if err := e.rescanShares(); err != nil {
+		return nil, err
 	}
 	if err := e.dropTriggers(); err != nil {
 		return nil, err
@@ -234,11 +237,7 @@ func (e *Engine) notes(t *table) []string {
 	for i, c := range t.cols {
 		local.Columns[strings.ToLower(t.names[i])] = c
 	}
-	own, err := describeAs(e.conn, want, t.file, local, t.rules)
-	if err != nil || own.as == nil {
-		return nil
-	}
-	bad, warn := compareTable(want, own.as, true)
+	bad, warn := compareTable(want, underSetup(want, t.have, local, t.rules), true)
 	var out []string
 	for _, m := range append(bad, warn...) {
 		out = append(out, "table "+want.Name+": "+m)

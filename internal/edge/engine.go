@@ -47,10 +47,11 @@ type Engine struct {
 	cfg Config
 
 	mu     sync.Mutex
-	conn   *sqlite.Conn // the only connection Tidemark has to the file
-	setup  *wire.Setup  // nil until Install
-	tables []table      // synced tables, in setup order; index+1 is _tidemark_table.id
-	shape  int64        // PRAGMA schema_version that tables was read at
+	conn   *sqlite.Conn     // the only connection Tidemark has to the file
+	setup  *wire.Setup      // nil until Install
+	tables []table          // synced tables, in setup order; index+1 is _tidemark_table.id
+	shape  int64            // PRAGMA schema_version that tables was read at
+	refs   map[string][]ref // see references; nil: not read since
 
 	device      change.DeviceID    // zero until Install
 	incarnation change.Incarnation // zero until Install
@@ -156,7 +157,7 @@ func (e *Engine) load() error {
 
 // forget is a file that is not enrolled.
 func (e *Engine) forget() {
-	e.setup, e.tables, e.shape = nil, nil, 0
+	e.setup, e.tables, e.shape, e.refs = nil, nil, 0, nil
 	e.device, e.incarnation = change.DeviceID{}, change.Incarnation{}
 }
 

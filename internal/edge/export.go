@@ -18,6 +18,11 @@ func (e *Engine) Export() (n int, err error) {
 	if e.setup == nil {
 		return 0, nil
 	}
+	return e.exportNow()
+}
+
+// exportNow is Export for callers that hold e.mu, with a file that is enrolled.
+func (e *Engine) exportNow() (n int, err error) {
 	idle, err := e.idle()
 	if err != nil || idle {
 		return 0, err
@@ -165,9 +170,15 @@ func (e *Engine) Outbox(after uint64, maxBytes int) ([]*change.Transaction, erro
 	if e.setup == nil {
 		return nil, nil
 	}
-	var out []*change.Transaction
+	out, _, err := e.outbox(after, maxBytes)
+	return out, err
+}
+
+// outbox is Outbox for callers that hold e.mu, and tells in which epoch a hub
+// confirmed what it returns; 0: none did.
+func (e *Engine) outbox(after uint64, maxBytes int) (out []*change.Transaction, confirmed change.Epoch, err error) {
 	size, epoch := 0, int64(0)
-	err := sqlite.Query(e.conn, `SELECT body, epoch FROM _tidemark_outbox WHERE state=0 AND seq>? ORDER BY seq`, func(s *sqlite.Stmt) error {
+	err = sqlite.Query(e.conn, `SELECT body, epoch FROM _tidemark_outbox WHERE state=0 AND seq>? ORDER BY seq`, func(s *sqlite.Stmt) error {
 		n := s.ColumnLen(0)
 		if len(out) > 0 && (size+n > maxBytes || s.ColumnInt64(1) != epoch) {
 			return errEnough
@@ -181,9 +192,9 @@ func (e *Engine) Outbox(after uint64, maxBytes int) ([]*change.Transaction, erro
 		return nil
 	}, change.Int(int64(after)))
 	if err != nil && !errors.Is(err, errEnough) {
-		return nil, fmt.Errorf("read outbox: %w", err)
+		return nil, 0, fmt.Errorf("read outbox: %w", err)
 	}
-	return out, nil
+	return out, change.Epoch(epoch), nil
 }
 
 // unexported tells how many records the capture log holds that no transaction of

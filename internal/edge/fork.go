@@ -139,7 +139,7 @@ func (e *Engine) collect(r rift) (again int, order []uint64, err error) {
 		return 0, nil, err
 	}
 	anew := e.epoch != 0 && change.Epoch(known) != e.epoch || r.lost != allKnown
-	list, err := e.outboxRows()
+	list, err := e.outboxRows(0)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -159,7 +159,7 @@ func (e *Engine) collect(r rift) (again int, order []uint64, err error) {
 		// Once something is offered again, so is all that came after it: what a hub
 		// gets back it gets in the order in which it was done.
 		case lacks, o.state == settled && again > 0:
-			if err := e.recallOne(o.seq); err != nil {
+			if err := e.recallOne(o); err != nil {
 				return 0, nil, err
 			}
 			again++
@@ -174,18 +174,20 @@ func (e *Engine) collect(r rift) (again int, order []uint64, err error) {
 	return again, order, nil
 }
 
-// An outboxRow is what collect must know of a transaction.
+// An outboxRow is what must be known of a transaction to offer it again.
 type outboxRow struct {
 	seq   uint64
 	state outboxState
 	epoch change.Epoch
+	size  int64 // bytes
 }
 
-func (e *Engine) outboxRows() (out []outboxRow, err error) {
-	err = sqlite.Query(e.conn, "SELECT seq, state, epoch FROM _tidemark_outbox ORDER BY seq", func(s *sqlite.Stmt) error {
-		out = append(out, outboxRow{uint64(s.ColumnInt64(0)), outboxState(s.ColumnInt64(1)), change.Epoch(s.ColumnInt64(2))})
+// outboxRows lists the transactions after a seq.
+func (e *Engine) outboxRows(after uint64) (out []outboxRow, err error) {
+	err = sqlite.Query(e.conn, "SELECT seq, state, epoch, length(body) FROM _tidemark_outbox WHERE seq>? ORDER BY seq", func(s *sqlite.Stmt) error {
+		out = append(out, outboxRow{uint64(s.ColumnInt64(0)), outboxState(s.ColumnInt64(1)), change.Epoch(s.ColumnInt64(2)), s.ColumnInt64(3)})
 		return nil
-	})
+	}, change.Int(int64(after)))
 	return out, err
 }
 

@@ -15,6 +15,7 @@ import (
 const (
 	EventLost  = "capture-lost" // a table's triggers were missing, and are made anew
 	EventFound = "found"        // work that nobody captured was found by comparison and is handed in
+	EventKept  = "kept"         // what may be such work gave way to the hub's rows: there are rescue copies
 )
 
 // errMoved tells that a comparison is out of date.
@@ -80,7 +81,13 @@ func (e *Engine) mend(f *finding, at change.Cursor) error {
 type handing struct {
 	e          *Engine
 	x          *exporter
-	bring, rid []change.Op
+	bring, rid []foundOp
+}
+
+// A foundOp is an operation with the state of the hub that its author knew.
+type foundOp struct {
+	change.Op
+	seen change.Cursor
 }
 
 // handIn writes what was found into the outbox. A row that has changed since the
@@ -96,9 +103,13 @@ func (e *Engine) handIn(list []*finding, lost, late []*table, counts map[string]
 			if e.tableNamed(f.table) != t {
 				continue
 			}
+			start, err := e.startValues(t)
+			if err != nil {
+				return err
+			}
 			for i := range f.found {
 				n := len(h.bring) + len(h.rid)
-				if err := h.row(t, f, &f.found[i]); err != nil {
+				if err := h.row(t, f, &f.found[i], start); err != nil {
 					return fmt.Errorf("table %s row %s: %w", t.schema.Name, f.found[i].key, err)
 				}
 				if len(h.bring)+len(h.rid) > n {
@@ -167,11 +178,20 @@ func (e *Engine) wentWithout(r *VerifyReport) (lost, late []*table) {
 // beneath finds what was written without capture to rows that have pending work: they
 // stand otherwise than the hub's version with that work on top.
 func (h *handing) beneath(t *table, counts map[string]int) error {
-	return h.pendingRows(t, func(tr *track, want []change.Value) {
-		if op, ok := tr.uncaptured(want); ok {
-			h.bring = append(h.bring, op)
+	return h.pendingRows(t, func(tr *track, want []change.Value) error {
+		ops, err := h.uncaptured(tr, want)
+		for _, op := range ops {
+			f := foundOp{op, h.x.bases[op.BaseAt]}
+			if op.Kind == change.Delete {
+				h.rid = append(h.rid, f)
+			} else {
+				h.bring = append(h.bring, f)
+			}
+		}
+		if len(ops) > 0 {
 			counts[t.schema.Name]++
 		}
+		return err
 	})
 }
 
@@ -182,9 +202,9 @@ func (h *handing) parked(t *table, counts map[string]int) error {
 	if err != nil {
 		return err
 	}
-	return h.pendingRows(t, func(tr *track, want []change.Value) {
+	return h.pendingRows(t, func(tr *track, want []change.Value) error {
 		if tr.shadow != nil || want == nil || tr.local == nil {
-			return
+			return nil
 		}
 		op := change.Op{Table: t.schema.Name, Key: tr.key, Kind: change.Update}
 		for i, n := range t.names {
@@ -193,15 +213,16 @@ func (h *handing) parked(t *table, counts map[string]int) error {
 			}
 		}
 		if len(op.Columns) > 0 {
-			h.bring = append(h.bring, op)
+			h.bring = append(h.bring, foundOp{op, h.x.cursor})
 			counts[t.schema.Name]++
 		}
+		return nil
 	})
 }
 
 // pendingRows visits the rows of a table that have pending work, with what they should
 // be: the hub's version with that work on top.
-func (h *handing) pendingRows(t *table, fn func(tr *track, want []change.Value)) error {
+func (h *handing) pendingRows(t *table, fn func(tr *track, want []change.Value) error) error {
 	a := &applier{e: h.e, in: &incoming{}, now: h.e.cfg.Clock.Now(), fresh: map[uint64]bool{}, txs: map[uint64]*outgoing{}}
 	if err := a.loadTracks(); err != nil {
 		return err
@@ -224,34 +245,33 @@ func (h *handing) pendingRows(t *table, fn func(tr *track, want []change.Value))
 		if err != nil {
 			return err
 		}
-		fn(tr, want)
+		if err := fn(tr, want); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// uncaptured is the operation that leads from a row as it should stand to how it does.
-func (tr *track) uncaptured(want []change.Value) (op change.Op, ok bool) {
-	op = change.Op{Table: tr.t.schema.Name, Key: tr.key}
-	switch {
-	case want == nil && tr.local == nil:
-		return op, false
-	case want == nil:
-		op.Kind, op.Columns, op.New = change.Insert, tr.t.names, tr.local
-		return op, true
-	case tr.local == nil:
-		op.Kind, op.Columns, op.Base = change.Delete, tr.t.names, want
-		return op, true
-	}
-	op.Kind = change.Update
-	for i, n := range tr.t.names {
-		if !tr.t.gap.holds(n) && !tr.t.sameValue(i, want[i], tr.local[i]) && !tr.t.retyped(i, want[i], tr.local[i]) {
-			op.Columns, op.New, op.Base = append(op.Columns, n), append(op.New, tr.local[i]), append(op.Base, want[i])
+// uncaptured are the operations that lead from a row as it should stand to how it does.
+// Their author saw no more of the hub's row than that of the work beneath.
+func (h *handing) uncaptured(tr *track, want []change.Value) ([]change.Op, error) {
+	t, after := tr.t, tr.local
+	if want != nil && after != nil {
+		after = slices.Clone(after)
+		for i, n := range t.names {
+			if t.gap.holds(n) || t.sameValue(i, want[i], after[i]) || t.retyped(i, want[i], after[i]) {
+				after[i] = want[i]
+			}
 		}
 	}
-	return op, len(op.Columns) > 0
+	if sameImage(want, after) {
+		return nil, nil
+	}
+	c := &touch{id: rowID{int(t.id) - 1, tr.id}, key: tr.key, before: want, after: after}
+	return h.x.rowOps(nil, t, c, change.Op{Table: t.schema.Name, Key: tr.key})
 }
 
-func (h *handing) row(t *table, f *finding, d *foundRow) error {
+func (h *handing) row(t *table, f *finding, d *foundRow, start []change.Value) error {
 	id := d.key.ID()
 	now, pending, err := h.e.shadow(t, id)
 	if err == nil && !pending {
@@ -264,7 +284,7 @@ func (h *handing) row(t *table, f *finding, d *foundRow) error {
 	switch {
 	case d.hub == nil:
 		op.Kind, op.Columns, op.New = change.Insert, t.names, d.own
-		h.bring = append(h.bring, op)
+		h.bring = append(h.bring, foundOp{op, h.x.cursor})
 	case d.own == nil:
 		room, err := h.e.hasRoom(t, d.hub)
 		if err != nil {
@@ -275,9 +295,9 @@ func (h *handing) row(t *table, f *finding, d *foundRow) error {
 			return nil
 		}
 		op.Kind, op.Columns, op.Base = change.Delete, t.names, d.hub
-		h.rid = append(h.rid, op)
+		h.rid = append(h.rid, foundOp{op, h.x.cursor})
 	default:
-		if err := h.update(t, d, op, pending); err != nil {
+		if err := h.update(t, d, op, start, pending); err != nil {
 			return err
 		}
 	}
@@ -286,8 +306,8 @@ func (h *handing) row(t *table, f *finding, d *foundRow) error {
 
 // update hands in columns. One that pending work writes is left to it. What both
 // sides have set by themselves counts as written over the column's start, without
-// having seen the hub's: BaseAt -1 stands for that until write.
-func (h *handing) update(t *table, d *foundRow, op change.Op, pending bool) error {
+// having seen the hub's.
+func (h *handing) update(t *table, d *foundRow, op change.Op, start []change.Value, pending bool) error {
 	var work edits
 	if pending {
 		var err error
@@ -295,25 +315,20 @@ func (h *handing) update(t *table, d *foundRow, op change.Op, pending bool) erro
 			return err
 		}
 	}
-	start, err := h.e.startValues(t)
-	if err != nil {
-		return err
-	}
 	op.Kind = change.Update
-	late := op
-	late.BaseAt = -1
+	known, late := foundOp{op, h.x.cursor}, foundOp{Op: op}
 	for i, n := range t.names {
 		busy := slices.ContainsFunc(work, func(x edit) bool { return t.opColumn(x.op, i) >= 0 })
 		if !d.send[i] || busy {
 			continue
 		}
-		to, base := &op, d.hub[i]
+		to, base := &known, d.hub[i]
 		if d.late[i] {
 			to, base = &late, start[i]
 		}
 		to.Columns, to.New, to.Base = append(to.Columns, n), append(to.New, d.own[i]), append(to.Base, base)
 	}
-	for _, o := range []change.Op{op, late} {
+	for _, o := range []foundOp{known, late} {
 		if len(o.Columns) > 0 {
 			h.bring = append(h.bring, o)
 		}
@@ -321,13 +336,12 @@ func (h *handing) update(t *table, d *foundRow, op change.Op, pending bool) erro
 	return nil
 }
 
-func (h *handing) write(ops []change.Op) error {
-	for i := range ops {
-		base := h.x.cursor
-		if ops[i].BaseAt < 0 {
-			base = change.Cursor{}
-		}
-		ops[i].BaseAt = h.x.baseAt(base)
+func (h *handing) write(found []foundOp) error {
+	ops := make([]change.Op, len(found))
+	h.x.takeBases() // those of other batches are in found
+	for i := range found {
+		ops[i] = found[i].Op
+		ops[i].BaseAt = h.x.baseAt(found[i].seen)
 	}
 	id, err := change.NewTxID(h.e.cfg.Rand)
 	if err != nil {

@@ -171,14 +171,6 @@ func (e *Engine) fillShadows(t *table) error {
 	return nil
 }
 
-// clearGap says that the tables' rows have been compared and repaired.
-func (e *Engine) clearGap() error {
-	for i := range e.tables {
-		e.tables[i].gap = gap{}
-	}
-	return e.setMeta(metaGap, change.Null)
-}
-
 // A sharing is which part of a setup's table was captured last, by every name that
 // the table and its columns then had.
 type sharing struct {

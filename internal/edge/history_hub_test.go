@@ -122,38 +122,7 @@ func (f *district) session(b *branch) error {
 	f.clk.Advance(time.Second)
 	es, hs := NewSession(b.e, SessionConfig{Device: b.dev}), f.hub.NewSession(b.dev)
 	defer es.Close()
-	var up, down []wire.Message
-	send := func(m wire.Message) error { up = append(up, m); return nil }
-	back := func(m wire.Message) error { down = append(down, m); return nil }
-	if err := es.Start(ctx, send); err != nil {
-		return err
-	}
-	for nudged := false; ; {
-		var err error
-		switch {
-		case len(up) > 0:
-			m := up[0]
-			up = up[1:]
-			err = hs.Receive(ctx, m, back)
-		case len(down) > 0:
-			m := down[0]
-			down = down[1:]
-			err = es.Receive(ctx, m, send)
-		case !nudged:
-			nudged = true
-			err = es.Nudge(ctx, send)
-		default:
-			if err := hs.Wake(ctx, back); err != nil {
-				return err
-			}
-			if len(down) == 0 {
-				return nil
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
+	return converse(ctx, es, hs, passes, passes)
 }
 
 // sync lets every branch come twice.

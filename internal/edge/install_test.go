@@ -98,13 +98,14 @@ CREATE TABLE d (id TEXT, x)`
 }
 
 func TestInstallLivesWithSmallDifferences(t *testing.T) {
-	_, rep, err := enrol(t, `CREATE TABLE a (id TEXT PRIMARY KEY NOT NULL, n INTEGER NOT NULL, later TEXT, UNIQUE (n, id))`,
-		`CREATE TABLE A (extra DEFAULT 1, ID VARCHAR(36) PRIMARY KEY NOT NULL, n INT, UNIQUE (N, ID))`, "a")
+	_, rep, err := enrol(t, `CREATE TABLE a (id TEXT PRIMARY KEY NOT NULL, n INTEGER NOT NULL, later TEXT, word TEXT UNIQUE, UNIQUE (n, id))`,
+		`CREATE TABLE A (extra DEFAULT 1, ID VARCHAR(36) PRIMARY KEY NOT NULL, n INT, word TEXT COLLATE NOCASE UNIQUE, UNIQUE (N, ID))`, "a")
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := strings.Join(rep.Warnings, "\n")
-	for _, want := range []string{"column later is missing here", "column extra is unknown to the hub", "column n is NOT NULL at the hub only"} {
+	for _, want := range []string{"column later is missing here", "column extra is unknown to the hub", "column n is NOT NULL at the hub only",
+		"column word is compared without regard to case here only"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}

@@ -81,6 +81,9 @@ func (e *Engine) installLeases() error {
 	if err := sqlite.Script(e.conn, leaseSQL); err != nil {
 		return fmt.Errorf("create lease tables: %w", err)
 	}
+	if err := e.renameShares(); err != nil {
+		return err
+	}
 	if err := sqlite.Exec(e.conn, "DELETE FROM _tidemark_number"); err != nil {
 		return err
 	}

@@ -24,9 +24,13 @@ const leaseRetry = time.Second
 
 // A leasing is a session's part in getting numbers and shares.
 type leasing struct {
-	asking uint64    // the ID under way; 0: none
-	rest   time.Time // nothing is asked before, unless the hub gave something last
+	asking  uint64    // the ID under way; 0: none
+	rest    time.Time // nothing is asked before, unless the hub gave something last
+	blocked time.Time // nor before this, unless the hub took or settled something since
 }
+
+// unblock has the file looked at again: the hub took or settled something.
+func (l *leasing) unblock() { l.blocked = time.Time{} }
 
 // A question is the last one that was put to the hub. Its ID is on disk before it
 // is sent: the hub gives one answer to it, however often it is asked.
@@ -39,11 +43,13 @@ type question struct {
 // lease asks the hub for numbers and shares where some run low. One question is
 // under way at a time. It waits until the hub's present state is here.
 func (s *Session) lease(emit emitFunc) error {
-	if s.welcome == nil || !s.current || s.leases.asking != 0 || s.e.cfg.Clock.Now().Before(s.leases.rest) {
+	now := s.e.cfg.Clock.Now()
+	if s.welcome == nil || !s.current || s.leases.asking != 0 || now.Before(s.leases.rest) || now.Before(s.leases.blocked) {
 		return nil
 	}
 	var ask *wire.LeaseAsk
-	err := s.e.locked(func() (err error) { ask, err = s.e.ask(s.welcome.Epoch); return err })
+	need := false
+	err := s.e.locked(func() (err error) { ask, need, err = s.e.ask(s.welcome.Epoch); return err })
 	if busy(err) {
 		return nil // the application keeps the file locked: next time
 	}
@@ -51,8 +57,11 @@ func (s *Session) lease(emit emitFunc) error {
 		return fmt.Errorf("ask for leases: %w", err)
 	}
 	if ask == nil {
+		if need { // all of it waits for work that the hub has not taken in
+			s.leases.blocked = now.Add(leasePause)
+		}
 		if !s.cfg.Once {
-			s.leases.rest = s.e.cfg.Clock.Now().Add(leaseRetry)
+			s.leases.rest = now.Add(leaseRetry)
 		}
 		return nil
 	}
@@ -99,29 +108,29 @@ func (e *Engine) setQuestion(q question) error {
 	return e.setMeta(metaQuestion, change.Text(string(raw)))
 }
 
-// ask is the next question, or nil when there is nothing to ask.
-func (e *Engine) ask(epoch change.Epoch) (*wire.LeaseAsk, error) {
+// ask is the next question, or nil when there is nothing to ask, or, with need, not
+// yet.
+func (e *Engine) ask(epoch change.Epoch) (ask *wire.LeaseAsk, need bool, err error) {
 	if len(e.series())+len(e.bounds()) == 0 {
-		return nil, nil
+		return nil, false, nil
 	}
 	complete, err := e.metaInt(metaComplete)
 	if err != nil || complete != 1 {
-		return nil, err
+		return nil, false, err
 	}
 	q, err := e.question()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	need, err := e.needsLeases(q, epoch)
+	need, err = e.needsLeases(q, epoch)
 	if err != nil || !need {
-		return nil, err
+		return nil, false, err
 	}
-	var ask *wire.LeaseAsk
 	err = sqlite.Immediate(e.conn, func() (err error) {
 		ask, err = e.askNow(q, epoch)
 		return err
 	})
-	return ask, err
+	return ask, true, err
 }
 
 // needsLeases reports, without a lock on the file, whether there is something to ask.
@@ -179,6 +188,16 @@ func (e *Engine) askNow(q question, epoch change.Epoch) (*wire.LeaseAsk, error) 
 	return ask, e.setQuestion(q)
 }
 
+// rescanShares has the rows looked at again: those of a table that was gone, and came
+// back, may have no share any more.
+func (e *Engine) rescanShares() error {
+	has, err := e.hasLeases()
+	if err != nil || !has {
+		return err
+	}
+	return e.setMeta(metaScanned, change.Null)
+}
+
 // scanShares gives every row with a bounded counter a share, once: rows that stood
 // here before the triggers did have none.
 func (e *Engine) scanShares() error {
@@ -206,44 +225,55 @@ type shareRow struct {
 	left               int64
 }
 
-// sharesToAsk lists the shares to report, and lets go of those whose rows are gone.
-// A row with work that the hub has not taken in is left for later: the hub
-// believes what it is told of a row's share, as of the work that it has.
-func (e *Engine) sharesToAsk() ([]wire.ShareLeft, error) {
-	var rows []shareRow
-	err := sqlite.Query(e.conn, "SELECT tbl, key, col, left FROM _tidemark_share WHERE ask=1 ORDER BY tbl, key, col LIMIT ?", func(s *sqlite.Stmt) error {
-		rows = append(rows, shareRow{s.ColumnText(0), s.ColumnText(1), s.ColumnText(2), s.ColumnInt64(3)})
-		return nil
-	}, change.Int(maxShares))
-	if err != nil {
-		return nil, err
-	}
-	var out []wire.ShareLeft
-	for _, r := range rows {
-		t, key := e.tableNamed(r.table), parseShareKey(r.key)
-		var row []change.Value
-		if t != nil && !t.missing && len(key) == len(t.key) {
-			if row, err = e.readRow(t, key); err != nil {
+// sharesToAsk lists the shares to report, and lets go of those whose rows, or whose
+// counters, are gone. A row with work that the hub has not taken in is left for
+// later, and the ones behind it come first: the hub believes what it is told of a
+// row's share, as of the work that it has.
+func (e *Engine) sharesToAsk() (out []wire.ShareLeft, err error) {
+	live := e.liveBounds()
+	for last := (shareRow{}); len(out) < maxShares; {
+		rows, err := e.sharesAfter(&last)
+		if err != nil || len(rows) == 0 {
+			return out, err
+		}
+		for i := range rows {
+			if out, err = e.shareToAsk(&rows[i], live, out); err != nil {
 				return nil, err
 			}
 		}
-		if row == nil {
-			err := sqlite.Exec(e.conn, "DELETE FROM _tidemark_share WHERE tbl=? AND key=? AND col=?", change.Text(r.table), change.Text(r.key), change.Text(r.column))
-			if err != nil {
-				return nil, err
-			}
-			continue
-		}
-		n, err := e.count("SELECT count(*) FROM _tidemark_pending p JOIN _tidemark_outbox o ON o.seq = p.seq WHERE p.tbl=? AND p.key=? AND o.state IN (?, ?)",
-			change.Text(t.schema.Name), change.BlobString(key.ID()), change.Int(int64(waiting)), change.Int(int64(quarantined)))
-		if err != nil {
-			return nil, err
-		}
-		if n == 0 {
-			out = append(out, wire.ShareLeft{Table: r.table, Key: key, Column: r.column, Left: r.left})
-		}
+		last = rows[len(rows)-1]
 	}
 	return out, nil
+}
+
+// sharesAfter is the next shares that something is to be asked about.
+func (e *Engine) sharesAfter(last *shareRow) (rows []shareRow, err error) {
+	err = sqlite.Query(e.conn, "SELECT tbl, key, col, left FROM _tidemark_share WHERE ask=1 AND (tbl, key, col) > (?, ?, ?) ORDER BY tbl, key, col LIMIT ?", func(s *sqlite.Stmt) error {
+		rows = append(rows, shareRow{s.ColumnText(0), s.ColumnText(1), s.ColumnText(2), s.ColumnInt64(3)})
+		return nil
+	}, change.Text(last.table), change.Text(last.key), change.Text(last.column), change.Int(maxShares))
+	return rows, err
+}
+
+// shareToAsk adds one share to a question, when it is time to.
+func (e *Engine) shareToAsk(r *shareRow, live map[[2]string]bool, out []wire.ShareLeft) ([]wire.ShareLeft, error) {
+	t, key := e.tableNamed(r.table), parseShareKey(r.key)
+	var row []change.Value
+	if live[[2]string{r.table, r.column}] && len(key) == len(t.key) {
+		var err error
+		if row, err = e.readRow(t, key); err != nil {
+			return nil, err
+		}
+	}
+	if row == nil {
+		return out, sqlite.Exec(e.conn, "DELETE FROM _tidemark_share WHERE tbl=? AND key=? AND col=?", change.Text(r.table), change.Text(r.key), change.Text(r.column))
+	}
+	n, err := e.count("SELECT count(*) FROM _tidemark_pending p JOIN _tidemark_outbox o ON o.seq = p.seq WHERE p.tbl=? AND p.key=? AND o.state IN (?, ?)",
+		change.Text(t.schema.Name), change.BlobString(key.ID()), change.Int(int64(waiting)), change.Int(int64(quarantined)))
+	if err != nil || n > 0 {
+		return out, err
+	}
+	return append(out, wire.ShareLeft{Table: r.table, Key: key, Column: r.column, Left: r.left}), nil
 }
 
 // parseShareKey reads what shareKey wrote; nil when it is none.

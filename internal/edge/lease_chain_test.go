@@ -143,37 +143,8 @@ func (f *chain) sync(i int) {
 	ctx := context.Background()
 	es, hs := NewSession(f.edges[i].e, SessionConfig{Device: f.devs[i], Once: true}), f.hub.NewSession(f.devs[i])
 	defer es.Close()
-	var up, down []wire.Message
-	send := func(m wire.Message) error { up = append(up, m); return nil }
-	back := func(m wire.Message) error { down = append(down, m); return nil }
-	f.must(es.Start(ctx, send))
-	for nudged := false; ; {
-		switch {
-		case len(up) > 0:
-			m := up[0]
-			up = up[1:]
-			raw, err := wire.Encode(m)
-			f.must(err)
-			m, err = wire.Decode(raw)
-			f.must(err)
-			f.must(hs.Receive(ctx, m, back))
-		case len(down) > 0:
-			m := down[0]
-			down = down[1:]
-			if f.lost != nil && f.lost(m) {
-				return
-			}
-			f.must(es.Receive(ctx, m, send))
-		case !nudged:
-			nudged = true
-			f.must(es.Nudge(ctx, send))
-		default:
-			f.must(hs.Wake(ctx, back))
-			if len(down) == 0 {
-				return
-			}
-		}
-	}
+	f.must(converse(ctx, es, hs, func(m wire.Message) (wire.Message, bool) { return copied(f.t, m), true },
+		func(m wire.Message) (wire.Message, bool) { return m, f.lost == nil || !f.lost(m) }))
 }
 
 func (f *chain) syncAll() {

@@ -354,7 +354,7 @@ func TestLease_FirstQuestionWaitsForTheOutbox(t *testing.T) {
 		t.Fatal(err)
 	}
 	var ask *wire.LeaseAsk
-	err := c.e.locked(func() (err error) { ask, err = c.e.ask(c.h.epoch); return err })
+	err := c.e.locked(func() (err error) { ask, _, err = c.e.ask(c.h.epoch); return err })
 	if err != nil || ask != nil {
 		t.Fatalf("asked %+v %v", ask, err)
 	}

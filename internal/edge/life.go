@@ -65,6 +65,9 @@ func (e *Engine) introduce(h *wire.Hello) error {
 	if err != nil {
 		return err
 	}
+	if h.Newest, err = e.newest(); err != nil {
+		return err
+	}
 	h.Last = uint64(last)
 	if !seal.IsNull() {
 		h.Seal = []byte(seal.Str())

@@ -43,12 +43,13 @@ func (e *Engine) reconcile(m *wire.Welcome) (forked bool, err error) {
 	}
 	r := rift{lost: allKnown}
 	if !fits {
-		if m.Progress <= top { // it confirmed another transaction at that very place
+		// It confirmed another transaction at that very place, or the last of all.
+		if m.Progress <= top || m.Lacks {
 			r.lost = 0
 		}
 		return true, e.split(r)
 	}
-	if top <= m.Progress && change.Epoch(known) == m.Epoch {
+	if top <= m.Progress && change.Epoch(known) == m.Epoch && !m.Lacks {
 		return false, e.markDurable(m.Progress)
 	}
 	ringed, err := e.ringed()
@@ -64,7 +65,7 @@ func (e *Engine) reconcile(m *wire.Welcome) (forked bool, err error) {
 			return false, e.markDurable(m.Progress)
 		}
 	}
-	if top > m.Progress {
+	if top > m.Progress || m.Lacks {
 		r.lost = m.Progress
 	}
 	return true, e.split(r)
@@ -78,6 +79,29 @@ const allKnown = math.MaxUint64
 func (e *Engine) confirmed() (uint64, error) {
 	v, _, err := sqlite.One(e.conn, "SELECT max(seq) FROM _tidemark_outbox WHERE state<>?", change.Int(int64(waiting)))
 	return uint64(v.Int()), err
+}
+
+// newest is the last transaction that a hub once said it has, of those that are still
+// kept; zero when there is none.
+func (e *Engine) newest() (wire.Landmark, error) {
+	for _, sql := range []string{
+		"SELECT body FROM _tidemark_outbox WHERE state<>0 ORDER BY seq DESC LIMIT 1",
+		"SELECT body FROM _tidemark_redo ORDER BY n DESC LIMIT 1",
+	} {
+		v, ok, err := sqlite.One(e.conn, sql)
+		if err != nil || !ok {
+			if err != nil {
+				return wire.Landmark{}, err
+			}
+			continue
+		}
+		t, err := change.DecodeTransaction([]byte(v.Str()))
+		if err != nil {
+			return wire.Landmark{}, fmt.Errorf("read the last transaction that is at the hub: %w", err)
+		}
+		return wire.LandmarkOf(t), nil
+	}
+	return wire.Landmark{}, nil
 }
 
 // chainFits reports whether the chain that the hub has is the beginning of ours.
@@ -98,27 +122,20 @@ func (e *Engine) recall(after uint64) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	var list []uint64
-	n := uint64(0)
-	err = sqlite.Query(e.conn, "SELECT seq, state FROM _tidemark_outbox WHERE seq>? ORDER BY seq", func(s *sqlite.Stmt) error {
-		n++
-		if outboxState(s.ColumnInt64(1)) != waiting {
-			list = append(list, uint64(s.ColumnInt64(0)))
-		}
-		return nil
-	}, change.Int(int64(after)))
-	if err != nil || n != max(uint64(last), after)-after {
+	list, err := e.outboxRows(after)
+	if err != nil || uint64(len(list)) != max(uint64(last), after)-after {
 		return false, err
 	}
+	list = slices.DeleteFunc(list, func(o outboxRow) bool { return o.state == waiting })
 	return true, sqlite.Immediate(e.conn, func() error {
-		for _, seq := range list {
-			if err := e.recallOne(seq); err != nil {
+		for _, o := range list {
+			if err := e.recallOne(o); err != nil {
 				return err
 			}
 		}
 		if len(list) > 0 {
-			e.cfg.Logger.Warn("the hub lost transactions it once had; handing them in again", "from", list[0], "to", list[len(list)-1])
-			if err := e.setMeta(metaForked, change.Int(int64(list[len(list)-1]))); err != nil {
+			e.cfg.Logger.Warn("the hub lost transactions it once had; handing them in again", "from", list[0].seq, "to", list[len(list)-1].seq)
+			if err := e.setMeta(metaForked, change.Int(int64(list[len(list)-1].seq))); err != nil {
 				return err
 			}
 		}
@@ -128,26 +145,22 @@ func (e *Engine) recall(after uint64) (bool, error) {
 
 // recallOne makes one transaction unsafe again. All of it may be missing at the
 // hub, also what was settled of it, whole or in part.
-func (e *Engine) recallOne(seq uint64) error {
-	tx, err := e.transaction(seq)
-	if err != nil {
-		return err
-	}
-	v, _, err := sqlite.One(e.conn, "SELECT state FROM _tidemark_outbox WHERE seq=?", change.Int(int64(seq)))
+func (e *Engine) recallOne(o outboxRow) error {
+	tx, err := e.transaction(o.seq)
 	if err != nil {
 		return err
 	}
 	for i := range tx.Ops {
-		if err := e.track(seq, &tx.Ops[i]); err != nil {
+		if err := e.track(o.seq, &tx.Ops[i]); err != nil {
 			return err
 		}
 	}
-	if outboxState(v.Int()) == settled {
-		if err := e.addRedo(-int64(len(change.AppendTransaction(nil, tx)))); err != nil {
+	if o.state == settled {
+		if err := e.addRedo(-o.size); err != nil {
 			return err
 		}
 	}
-	return sqlite.Exec(e.conn, "UPDATE _tidemark_outbox SET state=? WHERE seq=?", change.Int(int64(waiting)), change.Int(int64(seq)))
+	return sqlite.Exec(e.conn, "UPDATE _tidemark_outbox SET state=? WHERE seq=?", change.Int(int64(waiting)), change.Int(int64(o.seq)))
 }
 
 // enterLife notes that the hub, in its present life, has the chain up to a seq,
@@ -269,14 +282,13 @@ func (e *Engine) epochSQL() string {
 
 // attest tells with a push in which life a hub once had the transactions, when one
 // had, and how that life came to be.
-func (e *Engine) attest(p *wire.Push, first *change.Transaction) (err error) {
+func (e *Engine) attest(p *wire.Push, confirmed change.Epoch) error {
+	if confirmed == 0 {
+		return nil
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	v, _, err := sqlite.One(e.conn, "SELECT epoch FROM _tidemark_outbox WHERE seq=?", change.Int(int64(first.Seq)))
-	if err != nil || v.Int() == 0 {
-		return err
-	}
-	p.Confirmed = change.Epoch(v.Int())
+	p.Confirmed = confirmed
 	known, err := e.branches()
 	p.Lineage = change.Line(known, p.Confirmed)
 	return err

@@ -80,8 +80,12 @@ type Migration struct {
 	ended  bool
 }
 
+// Until interrupts the statement that runs, and fails those to come, once done is closed.
+func (m *Migration) Until(done <-chan struct{}) { m.e.conn.SetInterrupt(done) }
+
 func (m *Migration) run(script func(*Migration) error) error {
 	e := m.e
+	defer e.conn.SetInterrupt(nil) // or ROLLBACK would be interrupted, too
 	if _, err := e.checkDrift(); err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 type before struct {
 	t    *table // of Migration.start
 	name string // of the TEMP table
-	gone bool   // the script dropped the table
+	gone bool   // the script dropped the table, or made another one in its place
 }
 
 // keep copies the rows of the tables that a statement is about to write, drop or
@@ -35,8 +35,16 @@ func (m *Migration) keep(sql string, w *watcher) error {
 				return fmt.Errorf("keep the rows of %s: %w", t.file, err)
 			}
 		}
-		if b != nil && slices.ContainsFunc(w.gone, named) {
-			b.gone = true
+		if b == nil || b.gone {
+			continue
+		}
+		b.gone = slices.ContainsFunc(w.gone, named)
+		if !b.gone && slices.ContainsFunc(w.made, named) {
+			_, there, err := sqlite.One(m.e.conn, "SELECT 1 FROM sqlite_schema WHERE type='table' AND name=? COLLATE NOCASE", change.Text(t.file))
+			if err != nil {
+				return err
+			}
+			b.gone = !there
 		}
 	}
 	return nil
@@ -203,8 +211,8 @@ func (m *Migration) hand() error {
 	return x.finish()
 }
 
-// madeAnew reports that the script dropped a table with rows and made it again
-// without any. Nobody deleted those rows: they come from the hub.
+// madeAnew reports that the script dropped a table with rows, or renamed it away, and
+// made it again without any. Nobody deleted those rows: they come from the hub.
 func (m *Migration) madeAnew(b *before, t *table) (bool, error) {
 	if !b.gone {
 		return false, nil

@@ -102,6 +102,7 @@ type watcher struct {
 	refused string
 	writes  []string // tables of the file whose rows it writes, drops or renames
 	gone    []string // tables that it drops
+	made    []string // tables that it makes; also one that is there, with IF NOT EXISTS
 }
 
 // Authorize implements the driver's Authorizer.
@@ -120,6 +121,8 @@ func (w *watcher) Authorize(a zs.Action) zs.AuthResult {
 		if sqlite.Ours(a.Table()) {
 			return w.refuse("it writes Tidemark's own table " + a.Table())
 		}
+	case zs.OpCreateTable:
+		w.made = append(w.made, a.Table())
 	case zs.OpDropTable:
 		w.gone = append(w.gone, a.Table())
 		w.wrote(a.Table())

@@ -180,3 +180,23 @@ func TestMigrateQueries(t *testing.T) {
 		t.Error("a file that is not enrolled")
 	}
 }
+
+// A table made anew without its rows was not emptied, whether the old one was dropped or
+// renamed away. Emptying one takes a DELETE.
+func TestTrapS18_MigrationMakesTableAnew(t *testing.T) {
+	for sql, left := range map[string]string{
+		"DROP TABLE visit; " + clinicDDL[1]:                                                                                     "3",
+		"ALTER TABLE visit RENAME TO visit_old; " + clinicDDL[1]:                                                                "3",
+		"ALTER TABLE visit RENAME TO visit_old; " + clinicDDL[1] + "; DROP TABLE visit_old":                                     "3",
+		"ALTER TABLE visit RENAME TO visit_old; " + clinicDDL[1] + "; INSERT INTO visit SELECT * FROM visit_old WHERE id<>'v2'": "2",
+		"DELETE FROM visit; " + strings.Replace(clinicDDL[1], "TABLE", "TABLE IF NOT EXISTS", 1):                                "0",
+		"DELETE FROM visit": "0",
+	} {
+		b := shaped(t)
+		b.migrate(MigrateOptions{}, sql)
+		b.settled()
+		b.atHub("SELECT count(*) FROM visit", left)
+		b.same("id||note AS line FROM visit", "id||note AS line FROM visit")
+		b.agrees()
+	}
+}

@@ -320,7 +320,7 @@ func (e *Engine) renameGaps() error {
 	}
 	for _, n := range slices.Sorted(maps.Keys(all)) {
 		t := e.tableNamed(n)
-		if t == nil || t.schema.Name == n {
+		if t == nil {
 			continue
 		}
 		g := all[n]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
@@ -114,11 +115,12 @@ type Carrier struct {
 	res   *wire.ParcelResult
 }
 
-// NewCarrier begins a carrier's session. hello says who carries; body is the parcel,
-// which must not be modified meanwhile.
-func NewCarrier(hello wire.Hello, body []byte) *Carrier {
-	hello.Min, hello.Max = wire.MinProtocol, wire.MaxProtocol
-	return &Carrier{hello: hello, body: body}
+// NewCarrier begins a carrier's session: dev carries, and st is how its own file
+// stands. body is the parcel, which must not be modified meanwhile.
+func NewCarrier(agent string, dev change.DeviceID, st wire.EdgeStatus, now time.Time, body []byte) *Carrier {
+	c := &Carrier{hello: opening(agent, dev, now), body: body}
+	c.hello.Status = st
+	return c
 }
 
 // Result is what the hub answered; nil before it did.
@@ -130,25 +132,16 @@ func (c *Carrier) Start(_ context.Context, emit func(wire.Message) error) error 
 	return emit(&h)
 }
 
-// Nudge does nothing: there is no file.
-func (c *Carrier) Nudge(context.Context, func(wire.Message) error) error { return nil }
-
-// Tick does nothing: the transport beats the heart.
-func (c *Carrier) Tick(context.Context, func(wire.Message) error) error { return nil }
-
 // Receive implements wire.Peer.
 func (c *Carrier) Receive(_ context.Context, m wire.Message, emit func(wire.Message) error) error {
+	if done, err := routine(m, emit); done || err != nil {
+		return err
+	}
 	switch m := m.(type) {
 	case *wire.Welcome:
 		return c.hand(m, emit)
 	case *wire.ParcelResult:
 		c.res = m
-		return nil
-	case *wire.Fault:
-		return m
-	case *wire.Ping:
-		return emit(&wire.Pong{N: m.N})
-	case *wire.Pong:
 		return nil
 	}
 	return fmt.Errorf("the hub sent an unexpected %T", m)
@@ -162,12 +155,12 @@ func (c *Carrier) hand(m *wire.Welcome, emit emitFunc) error {
 	if c.sent {
 		return nil
 	}
-	c.sent = true
-	rest := c.body
-	for n := partOf(m.MaxFrame); len(rest) > n; rest = rest[n:] {
-		if err := emit(&wire.Parcel{Body: rest[:n:n], More: true}); err != nil {
-			return err
-		}
+	if most := m.Unpack.Encoded; most != 0 && len(c.body) > most {
+		return &wire.Fault{Code: "oversized", Message: fmt.Sprintf("the sealed outbox has %d bytes, and this hub takes %d at most over the network", len(c.body), most),
+			Hint: "take it to the hub itself: tidemark outbox import FILE --data DIR"}
 	}
-	return emit(&wire.Parcel{Body: rest})
+	c.sent = true
+	return inParts(c.body, partOf(m.MaxFrame), func(part []byte, more bool) error {
+		return emit(&wire.Parcel{Body: part, More: more})
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/clock"
@@ -133,21 +134,25 @@ func TestCarrier(t *testing.T) {
 	var sent []wire.Message
 	emit := func(m wire.Message) error { sent = append(sent, m); return nil }
 	body := []byte(strings.Repeat("0123456789", 1000))
-	c := NewCarrier(wire.Hello{Device: testDevice}, body)
+	c := NewCarrier("x", testDevice, wire.EdgeStatus{OutboxDepth: 2}, time.UnixMilli(5), body)
 	receive := func(m wire.Message) error { t.Helper(); return c.Receive(ctx, m, emit) }
-	if err := errors.Join(c.Start(ctx, emit), c.Nudge(ctx, emit), c.Tick(ctx, emit), receive(&wire.Ping{N: 3}), receive(&wire.Pong{})); err != nil {
+	if err := errors.Join(c.Start(ctx, emit), receive(&wire.Ping{N: 3}), receive(&wire.Pong{})); err != nil {
 		t.Fatal(err)
 	}
 	h, ok := sent[0].(*wire.Hello)
-	if !ok || h.Device != testDevice || h.Min != wire.MinProtocol || len(sent) != 2 || sent[1].(*wire.Pong).N != 3 {
+	if !ok || h.Device != testDevice || h.Min != wire.MinProtocol || h.Status.OutboxDepth != 2 || h.Clock.UnixMilli() != 5 || len(sent) != 2 || sent[1].(*wire.Pong).N != 3 {
 		t.Fatalf("%+v", sent)
 	}
-	f, ok := errors.AsType[*wire.Fault](receive(&wire.Welcome{Setup: &wire.Setup{}}))
+	f, ok := errors.AsType[*wire.Fault](receive(&wire.Welcome{Protocol: wire.MaxProtocol, Setup: &wire.Setup{}}))
 	if !ok || f.Code != "parcel-key" {
 		t.Fatal("an older hub was handed a parcel")
 	}
-	w := &wire.Welcome{Setup: &wire.Setup{Recipient: "age1"}, MaxFrame: 4 << 10}
 	sent = nil
+	w := &wire.Welcome{Protocol: wire.MaxProtocol, Setup: &wire.Setup{Recipient: "age1"}, MaxFrame: 4 << 10, Unpack: change.Limits{Encoded: len(body) - 1}}
+	if f, ok = errors.AsType[*wire.Fault](receive(w)); !ok || f.Code != "oversized" || len(sent) > 0 {
+		t.Fatalf("%v, %d messages sent", f, len(sent))
+	}
+	w.Unpack.Encoded++
 	if err := errors.Join(receive(w), receive(w)); err != nil {
 		t.Fatal(err)
 	}
@@ -162,6 +167,9 @@ func TestCarrier(t *testing.T) {
 	if got != string(body) || c.Result() != nil {
 		t.Fatal("the parcel did not arrive as it was")
 	}
+	if err := receive(&wire.Welcome{Protocol: wire.MaxProtocol + 1}); err == nil {
+		t.Error("goes on with a protocol of which it knows nothing")
+	}
 	if err := receive(&wire.Delta{}); err == nil {
 		t.Error("took a Delta")
 	}
@@ -172,7 +180,7 @@ func TestCarrier(t *testing.T) {
 		t.Error(err)
 	}
 	gone := errors.New("gone")
-	c = NewCarrier(wire.Hello{}, body)
+	c = NewCarrier("x", testDevice, wire.EdgeStatus{}, time.UnixMilli(5), body)
 	if err := c.Receive(ctx, w, func(wire.Message) error { return gone }); !errors.Is(err, gone) {
 		t.Error(err)
 	}

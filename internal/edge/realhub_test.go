@@ -87,49 +87,19 @@ func (b *branch) session() {
 	ctx := context.Background()
 	es, hs := NewSession(b.e, SessionConfig{Device: b.dev}), b.hub.NewSession(b.dev)
 	defer es.Close()
-	var up, down []wire.Message
 	b.up = nil
-	send := func(m wire.Message) error { up = append(up, m); return nil }
-	if err := es.Start(ctx, send); err != nil {
+	err := converse(ctx, es, hs, func(m wire.Message) (wire.Message, bool) {
+		b.up = append(b.up, m)
+		if b.lost != nil && b.lost(len(b.up), m) {
+			return nil, false
+		}
+		if p, ok := m.(*wire.Push); ok && len(p.Body) > 0 {
+			m = copied(b.t, m)
+		}
+		return m, true
+	}, passes)
+	if err != nil {
 		b.t.Fatal(err)
-	}
-	for nudged := false; ; {
-		var err error
-		switch {
-		case len(up) > 0:
-			m := up[0]
-			up, b.up = up[1:], append(b.up, m)
-			if b.lost != nil && b.lost(len(b.up), m) {
-				return
-			}
-			if p, ok := m.(*wire.Push); ok && len(p.Body) > 0 { // the wire copies
-				n, err := wire.Encode(m)
-				if err != nil {
-					b.t.Fatal(err)
-				}
-				if m, err = wire.Decode(n); err != nil {
-					b.t.Fatal(err)
-				}
-			}
-			err = hs.Receive(ctx, m, func(m wire.Message) error { down = append(down, m); return nil })
-		case len(down) > 0:
-			m := down[0]
-			down = down[1:]
-			err = es.Receive(ctx, m, send)
-		case !nudged:
-			nudged = true
-			err = es.Nudge(ctx, send)
-		default:
-			if err := hs.Wake(ctx, func(m wire.Message) error { down = append(down, m); return nil }); err != nil {
-				b.t.Fatal(err)
-			}
-			if len(down) == 0 {
-				return
-			}
-		}
-		if err != nil {
-			b.t.Fatal(err)
-		}
 	}
 }
 

@@ -252,7 +252,7 @@ func TestEngine_ReadsTellOfRefusals(t *testing.T) {
 		"outbox":  func() error { _, err := c.e.Outbox(0, 1); return err },
 		"stubs":   func() error { _, err := c.e.stubs(""); return err },
 		"quiet":   func() error { _, err := c.e.quiet(); return err },
-		"hello":   func() error { _, err := c.e.edgeStatus(""); return err },
+		"hello":   func() error { _, err := c.e.edgeStatus(); return err },
 		"where":   func() error { _, _, _, err := c.e.position(); return err },
 		"chain":   func() error { return c.e.locked(func() error { _, err := c.e.newExporter(c.clk.Now()); return err }) },
 		"work":    func() error { return c.e.locked(func() error { _, err := c.e.reoffered(); return err }) },

@@ -2,6 +2,8 @@ package edge
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
@@ -15,6 +17,21 @@ type Rescue struct {
 	At     time.Time
 	Reason string
 	Tx     *change.Transaction // a displaced row is an Insert of its last image
+}
+
+// unsureReason is why a row is kept that nobody knows the author of (see gap.unsure).
+const unsureReason = "differed from the hub's row, and may have been written while capture was missing"
+
+// noteKept tells of the rows without a captured change that gave way to the hub's: a
+// table without capture, or one that the hub did not serve for a while, was written.
+func (a *applier) noteKept() error {
+	for _, n := range slices.Sorted(maps.Keys(a.kept)) {
+		err := a.e.addEvent(EventKept, fmt.Sprintf("%s of %s differed from the hub's, which stand now, and may have been written here while capture was missing or the hub did not serve the table: kept as rescue copies", rowCount(a.kept[n]), n))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // DropRescue lets go of one rescue copy, by its id. It is a statement, so that an

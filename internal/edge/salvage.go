@@ -90,9 +90,9 @@ func (w *wreck) add(t *table, key change.Key, row []change.Value) {
 
 // sweepDisplaced lets go of rows that were taken out of the way and that a full
 // fetch did not bring: they are gone at the hub.
-func (a *applier) sweepDisplaced() {
+func (a *applier) sweepDisplaced() error {
 	if a.first {
-		return
+		return nil
 	}
 	var list []rowRef
 	for ref, d := range a.displ {
@@ -105,11 +105,20 @@ func (a *applier) sweepDisplaced() {
 	})
 	for _, ref := range list {
 		d := a.displ[ref]
-		delete(a.displ, ref)
 		if a.lost != nil && !a.lost.gone[ref] {
 			a.lost.add(d.t, d.key, d.row)
 		}
+		if d.t.gap.unsure() && a.track(d.t, ref.id) == nil {
+			a.kept[d.t.schema.Name]++
+			if err := a.rescueRow(d.t, d.key, d.row, unsureReason); err != nil {
+				return err
+			}
+		}
+		if err := a.remove(d.t, d.key, ref.id); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // storeSalvage writes down what the hub lost, in the transaction that installs

@@ -47,7 +47,7 @@ func (e *Engine) loadTables() error {
 	if err := e.loadForms(tables); err != nil {
 		return err
 	}
-	e.tables, e.shape = tables, shape
+	e.tables, e.shape, e.refs = tables, shape, nil
 	return nil
 }
 

@@ -19,7 +19,6 @@ import (
 type SessionConfig struct {
 	Device change.DeviceID // for the first enrolment; later the file knows
 	Agent  string          // build version, for people
-	App    string          // what the application's SQLite is, when known
 
 	Interval    time.Duration // between heartbeats; 0 means DefaultInterval
 	Once        bool          // never wait for news: for a sync that ends
@@ -123,31 +122,16 @@ func (s *Session) Close() error {
 // greet sends Hello: as the first message, and again when this file's identity
 // changed under way.
 func (s *Session) greet(emit emitFunc) error {
-	st, err := s.e.edgeStatus(s.cfg.App)
+	h, err := s.e.Hello(s.cfg.Agent, s.cfg.Device)
 	if err != nil {
 		return err
 	}
-	dev, inc := s.e.Identity()
-	if dev.IsZero() {
-		dev = s.cfg.Device
-	}
-	h := &wire.Hello{
-		Min: wire.MinProtocol, Max: wire.MaxProtocol, Agent: s.cfg.Agent,
-		Device: dev, Incarnation: inc, Status: st,
-	}
-	if setup := s.e.Setup(); setup != nil {
-		h.Schema, h.Rules = s.e.fileHash(), setup.Hash
-	}
 	s.verify.interrupt()
 	s.welcome, s.inflight, s.pulling, s.current, s.filling = nil, nil, false, false, nil
+	s.ready, s.echo = nil, false // it tells of transactions by the numbers of the life before
 	s.leases = leasing{}
-	s.mending.told = h.Schema
-	s.hello = s.e.cfg.Clock.Now()
-	h.Clock = s.hello
+	s.mending.told, s.hello = h.Schema, h.Clock
 	s.offer = offer{}
-	if err := s.e.introduce(h); err != nil {
-		return err
-	}
 	s.told = change.Cursor{}
 	if len(h.Seal) > 0 {
 		s.told = h.At
@@ -166,15 +150,11 @@ func (s *Session) Receive(ctx context.Context, m wire.Message, emit func(wire.Me
 	}()
 	s.heard = s.e.cfg.Clock.Now()
 	s.e.spoke(s.heard)
-	switch m := m.(type) {
-	case *wire.Welcome:
+	if done, err := routine(m, emit); done || err != nil {
+		return err
+	}
+	if m, ok := m.(*wire.Welcome); ok {
 		return s.welcomed(m, emit)
-	case *wire.Fault:
-		return m
-	case *wire.Ping:
-		return emit(&wire.Pong{N: m.N})
-	case *wire.Pong:
-		return nil
 	}
 	if s.welcome == nil && s.met {
 		return nil // an answer to the life before, from before the hub heard of this one
@@ -200,9 +180,6 @@ func (s *Session) Receive(ctx context.Context, m wire.Message, emit func(wire.Me
 }
 
 func (s *Session) welcomed(m *wire.Welcome, emit emitFunc) error {
-	if m.Protocol < wire.MinProtocol || m.Protocol > wire.MaxProtocol {
-		return fmt.Errorf("the hub speaks protocol %d, this build %d to %d", m.Protocol, wire.MinProtocol, wire.MaxProtocol)
-	}
 	if offset, _, ok := clock.Midpoint(s.hello, s.heard, m.Clock); ok {
 		s.e.setOffset(offset)
 	}
@@ -308,7 +285,7 @@ func (s *Session) Tick(ctx context.Context, emit func(wire.Message) error) error
 	if now.Sub(s.pinged) < s.cfg.Interval {
 		return nil
 	}
-	st, err := s.e.edgeStatus(s.cfg.App)
+	st, err := s.e.edgeStatus()
 	if err != nil {
 		return err
 	}

@@ -124,14 +124,16 @@ func (s *Session) hand(p *wire.Push, last uint64, emit emitFunc) error {
 	if s.welcome.Unpack.Encoded == 0 {
 		return emit(p)
 	}
-	for n := s.part(); len(p.Body) > n; p.Body = p.Body[n:] {
-		if err := emit(&wire.Push{Body: p.Body[:n:n], More: true}); err != nil {
-			return err
+	return inParts(p.Body, s.part(), func(part []byte, more bool) error {
+		if !more { // the last part says what the whole is
+			p.Body = part
+			return emit(p)
 		}
+		err := emit(&wire.Push{Body: part, More: true})
 		// It was taken off our hands, slowly perhaps: nobody was silent meanwhile.
 		s.heard = s.e.cfg.Clock.Now()
-	}
-	return emit(p)
+		return err
+	})
 }
 
 func limitText(lim change.Limits) string {
@@ -171,8 +173,8 @@ func (s *Session) fillStubs(emit emitFunc) error {
 			return fmt.Errorf("seal push: %w", err)
 		}
 		if !s.takes(txs, body) {
-			if err := s.e.noteStub(tx, len(body), s.welcome.Unpack); err != nil {
-				return err
+			if err := s.e.noteStub(tx, len(body), s.welcome.Unpack); err != nil && !busy(err) {
+				return err // busy: the next session asks again
 			}
 			continue
 		}

@@ -239,6 +239,7 @@ func (s *Session) install(emit emitFunc) error {
 	s.ready, s.pulling, s.current, s.echo = nil, false, true, false
 	if out != nil {
 		s.last = *out
+		s.leases.unblock()
 	}
 	if in.scoped {
 		err = s.stage.drop()

@@ -17,8 +17,8 @@ func (s *Session) push(emit emitFunc) error {
 		return nil
 	}
 	for len(s.inflight) < s.cfg.PushWindow {
-		txs, err := s.e.outgoing(s.pushed, s.cfg.PushBytes)
-		if err != nil {
+		txs, confirmed, ready, err := s.e.outgoing(s.pushed, s.cfg.PushBytes)
+		if err != nil || !ready {
 			return err
 		}
 		if len(txs) == 0 {
@@ -28,7 +28,7 @@ func (s *Session) push(emit emitFunc) error {
 		if err != nil || p == nil {
 			return err
 		}
-		if err := s.e.attest(p, txs[0]); err != nil {
+		if err := s.e.attest(p, confirmed); err != nil {
 			return err
 		}
 		s.pushed = txs[len(txs)-1].Seq
@@ -53,28 +53,29 @@ func (e *Engine) tooLarge(tx *change.Transaction, size int, limit uint32) error 
 	})
 }
 
-// outgoing is what to push next. Nothing is handed in before the first bootstrap
-// stands: rows that were here before Tidemark belong ahead of it in the chain.
-func (e *Engine) outgoing(after uint64, maxBytes int) ([]*change.Transaction, error) {
+// outgoing is what to push next, and in which epoch it was confirmed. ready says that
+// this is all there is to say: nothing is handed in before the first bootstrap
+// stands, for rows that were here before Tidemark belong ahead of it in the chain.
+func (e *Engine) outgoing(after uint64, maxBytes int) (txs []*change.Transaction, confirmed change.Epoch, ready bool, err error) {
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	complete, err := e.metaInt(metaComplete)
-	e.mu.Unlock()
 	if err != nil || complete != 1 {
-		return nil, err
+		return nil, 0, false, err
 	}
-	txs, err := e.Outbox(after, maxBytes)
-	if err != nil || len(txs) == 0 {
-		return nil, err
+	if txs, confirmed, err = e.outbox(after, maxBytes); err != nil || len(txs) == 0 {
+		return nil, 0, err == nil, err
 	}
-	if err := e.locked(e.sync); busy(err) {
-		return nil, nil // like an export that finds the file locked: the next Tick tries again
+	if err := e.sync(); busy(err) {
+		return nil, 0, false, nil // like an export that finds the file locked: the next Tick tries again
 	} else if err != nil {
-		return nil, err
+		return nil, 0, false, err
 	}
-	return txs, nil
+	return txs, confirmed, true, nil
 }
 
 func (s *Session) pushResult(m *wire.PushResult, emit emitFunc) error {
+	s.leases.unblock()
 	if len(s.inflight) > 0 {
 		s.inflight = slices.Delete(s.inflight, 0, 1)
 	}
@@ -148,11 +149,7 @@ func (e *Engine) refreshGrants(grants []rule.Grant, scopes change.Hash) error {
 	if err != nil || slices.Equal(old, grants) {
 		return err
 	}
-	body, err := encodeGrants(grants)
-	if err != nil {
-		return err
-	}
-	return e.setMeta(metaGrants, change.Text(body))
+	return e.setGrants(grants)
 }
 
 // adoptSetup enrols the file, or brings it up to a new setup. Into empty tables

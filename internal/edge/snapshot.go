@@ -65,22 +65,20 @@ func NewDownload(cfg DownloadConfig) (*Download, error) {
 // Start opens the session.
 func (d *Download) Start(_ context.Context, emit func(wire.Message) error) error {
 	d.welcome = nil
-	return emit(&wire.Hello{Min: wire.MinProtocol, Max: wire.MaxProtocol, Agent: d.cfg.Agent, Device: d.cfg.Device, Clock: d.cfg.Clock.Now()})
+	h := opening(d.cfg.Agent, d.cfg.Device, d.cfg.Clock.Now())
+	return emit(&h)
 }
 
 // Receive implements wire.Peer.
 func (d *Download) Receive(_ context.Context, m wire.Message, emit func(wire.Message) error) error {
+	if done, err := routine(m, emit); done || err != nil {
+		return err
+	}
 	switch m := m.(type) {
 	case *wire.Welcome:
 		return d.welcomed(m, emit)
 	case *wire.SnapshotPart:
 		return d.part(m, emit)
-	case *wire.Fault:
-		return m
-	case *wire.Ping:
-		return emit(&wire.Pong{N: m.N})
-	case *wire.Pong:
-		return nil
 	}
 	return fmt.Errorf("the hub sent an unexpected %T", m)
 }
@@ -150,3 +148,9 @@ func (d *Download) Close() error { return d.box.close() }
 
 // Drop removes what was received.
 func (d *Download) Drop() error { return d.box.drop() }
+
+// DropDownload removes what an earlier process received for a path that needs it no
+// more: it died after the file got its name, or the file came another way.
+func DropDownload(path string) error {
+	return (&parcel{dir: newStage(path).dir}).drop()
+}

@@ -15,12 +15,12 @@ import (
 // fresh refuses a path where something is, and one where a database was: its log
 // would be replayed into the new one.
 func fresh(path string) error {
-	for _, end := range []string{"", "-wal", "-shm", "-journal"} {
-		if _, err := os.Lstat(path + end); !errors.Is(err, fs.ErrNotExist) {
+	for _, name := range sqlite.Files(path) {
+		if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
 			if err == nil {
 				err = fs.ErrExist
 			}
-			return fmt.Errorf("%w: %s: %w", ErrNotFresh, path+end, err)
+			return fmt.Errorf("%w: %s: %w", ErrNotFresh, name, err)
 		}
 	}
 	return nil
@@ -92,27 +92,14 @@ func (e *Engine) begin(at string, w *wire.Welcome) error {
 	if err != nil {
 		return err
 	}
-	grants, err := encodeGrants(w.Grants)
-	if err != nil {
-		return err
-	}
 	return sqlite.Immediate(e.conn, func() error {
-		for _, m := range []struct {
-			key string
-			v   change.Value
-		}{
-			{metaCursor, change.Text(cursor.String())},
-			{metaMark, change.Int(0)},
-			{metaProgress, change.Int(e.cfg.Clock.Now().UnixMilli())},
-			{metaGrants, change.Text(grants)},
-			{metaScopes, change.Text(w.Scopes.String())},
-			{metaComplete, change.Int(1)},
-		} {
-			if err := e.setMeta(m.key, m.v); err != nil {
-				return err
-			}
+		if err := e.stand(cursor, 0, e.cfg.Clock.Now()); err != nil {
+			return err
 		}
-		return nil
+		if err := e.setScopes(w.Grants, w.Scopes); err != nil {
+			return err
+		}
+		return e.setMeta(metaComplete, change.Int(1))
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/sqlite"
 )
 
 // A label says what a parcel holds.
@@ -131,8 +132,8 @@ func (p *parcel) unpack() (_ string, err error) {
 
 // removeOpen removes an unpacked file and what SQLite may have put beside it.
 func (p *parcel) removeOpen() {
-	for _, end := range []string{"", "-wal", "-shm", "-journal"} {
-		_ = os.Remove(p.path(parcelOpen) + end)
+	for _, name := range sqlite.Files(p.path(parcelOpen)) {
+		_ = os.Remove(name)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -117,6 +118,11 @@ func TestTrapD18_HalfInstalledSnapshotIsNeverSeen(t *testing.T) {
 			}
 		} else if _, err := NewDownload(DownloadConfig{Config: x.config(), Device: x.device}); !errors.Is(err, ErrNotFresh) {
 			t.Fatal(err)
+		} else if err := DropDownload(x.path); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := filepath.Glob(x.path + "-tidemark/*"); err != nil || len(left) > 0 {
+			t.Errorf("%s: left behind: %v, %v", step, left, err)
 		}
 		e := x.open()
 		st, err := e.Status()

@@ -146,14 +146,17 @@ func (e *Engine) statusMeta(st *Status) error {
 }
 
 // edgeStatus is what the hub is told.
-func (e *Engine) edgeStatus(app string) (wire.EdgeStatus, error) {
+func (e *Engine) edgeStatus() (wire.EdgeStatus, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.setup == nil {
-		return wire.EdgeStatus{App: app}, nil
+		return wire.EdgeStatus{}, nil
 	}
 	st, err := e.status()
-	return wire.EdgeStatus{
-		OutboxDepth: uint64(st.Waiting), OldestUnsafe: st.OldestUnsafe, Quarantined: uint64(st.Quarantined), App: app,
-	}, err
+	return st.Wire(), err
+}
+
+// Wire is what of a status the hub is told.
+func (st *Status) Wire() wire.EdgeStatus {
+	return wire.EdgeStatus{OutboxDepth: uint64(st.Waiting), OldestUnsafe: st.OldestUnsafe, Quarantined: uint64(st.Quarantined)}
 }

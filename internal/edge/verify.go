@@ -294,7 +294,7 @@ func (e *Engine) Digest(table string) (change.Digest, error) { return e.digest(t
 // that, the view is given up.
 func (e *Engine) hubView(t *table, fn func(change.Key, []change.Value)) error {
 	for range viewTries {
-		if err := e.exportNow(); err != nil {
+		if _, err := e.exportNow(); err != nil {
 			return err
 		}
 		clean := false
@@ -313,18 +313,6 @@ func (e *Engine) hubView(t *table, fn func(change.Key, []change.Value)) error {
 
 // viewTries is how often a view waits for a moment without unexported work.
 const viewTries = 20
-
-// exportNow is Export for callers that hold e.mu.
-func (e *Engine) exportNow() error {
-	idle, err := e.idle()
-	if err != nil || idle {
-		return err
-	}
-	return sqlite.Immediate(e.conn, func() error {
-		_, err := e.export(e.cfg.Clock.Now())
-		return err
-	})
-}
 
 func (e *Engine) viewRows(t *table, fn func(change.Key, []change.Value)) error {
 	hidden := map[string][]change.Value{}

@@ -1,0 +1,48 @@
+package edge
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/sqlite"
+)
+
+// The hub's database is put back and nobody notices: its log was pruned since, so that
+// no cursor proves anything, and a copy of the file went on with the chain, beyond where
+// this one was. That the hub knows nothing of what it confirmed last tells (I9).
+func TestTrapD5_HubSetBack_UnnoticedBesideACopy(t *testing.T) {
+	f := newDistrict(t, 1)
+	a := f.sites[0]
+	b := &branch{clinic: &clinic{t: t, clk: f.clk, path: filepath.Join(t.TempDir(), "copy.db"), seed: 77}, dev: a.dev}
+	if err := sqlite.Exec(a.app, "VACUUM INTO ?", change.Text(b.clinic.path)); err != nil {
+		t.Fatal(err)
+	}
+	b.open()
+	t.Cleanup(b.close)
+	restore := f.backup()
+	a.tx("INSERT INTO patient VALUES ('a1', 1, 'Ann', 1, NULL)", "INSERT INTO visit VALUES ('va', 'a1', 'first')")
+	if err := f.session(a); err != nil {
+		t.Fatal(err)
+	}
+	restore()
+	for _, id := range []string{"b1", "b2", "b3"} {
+		b.tx("INSERT INTO patient VALUES ('" + id + "', 1, 'Bob', 1, NULL)")
+		b.export()
+	}
+	if err := f.session(b); err != nil {
+		t.Fatal(err)
+	}
+	f.write("INSERT INTO patient VALUES ('h1', 1, 'Hub', 0, NULL)")
+	if _, err := f.store.Prune(t.Context(), f.clk.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // until it is told apart from its copy
+		if err := f.session(a); err != nil {
+			t.Log(err) // it has to greet again
+		}
+	}
+	f.same("'a1'|'Ann'|1\n'b1'|'Bob'|1\n'b2'|'Bob'|1\n'b3'|'Bob'|1\n'h1'|'Hub'|0\n'va'|'a1'|'first'")
+	a.want("SELECT count(*) FROM _tidemark_event WHERE kind='hub-restored'", "1")
+}
