@@ -20,6 +20,11 @@ const (
 	HubRestored = edge.EventHubBack // the hub was set back; what it may have lost was offered again
 	Salvaged    = edge.EventSalvage // rows that the restored hub lacks were offered to it for review
 	Refetched   = edge.EventAnew    // the hub's rows were fetched anew, all of them
+	// Rows of local tables point at rows that the hub no longer has.
+	Dangling    = edge.EventDangling
+	CaptureLost = edge.EventLost  // writes may have gone uncaptured
+	Found       = edge.EventFound // writes that went uncaptured were found, and are handed in
+	Kept        = edge.EventKept  // what may be such writes gave way to the hub's rows: see Rescues
 )
 
 // Events lists what happened to the file's history, newest first; the last 20.

@@ -2,7 +2,6 @@ package tidemark
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/tidemark-sync/tidemark/change"
@@ -54,7 +53,8 @@ type MigrateOptions struct {
 // has happened. Foreign keys are not enforced while fn runs.
 //
 // Columns that the hub does not have yet do not sync until it does; then the values
-// here reach it. Write and Read wait meanwhile, and fn must not call them.
+// here reach it. Write waits meanwhile, and fn must not call it; Read goes on as beside
+// a Write.
 func (db *DB) Migrate(ctx context.Context, fn func(*Migration) error, o MigrateOptions) (*MigrateReport, error) {
 	c, err := db.take(ctx, db.writer) // this process's writes wait here, and do not run into the file's lock
 	if err != nil {
@@ -62,7 +62,7 @@ func (db *DB) Migrate(ctx context.Context, fn func(*Migration) error, o MigrateO
 	}
 	defer func() { db.writer <- c }()
 	out, err := run.MigrateWith(ctx, db.edge, edge.MigrateOptions(o), func(m *edge.Migration) error {
-		return errors.Join(fn(&Migration{m}), ctx.Err())
+		return fn(&Migration{m})
 	})
 	if err == nil {
 		db.nudge()

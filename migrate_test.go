@@ -73,3 +73,34 @@ func TestMigrateRefused(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A migration ends with its context, also in the middle of a statement, and leaves
+// nothing behind; reads go on meanwhile.
+func TestMigrateEndsWithItsContext(t *testing.T) {
+	hub := newHub(t)
+	db := hub.Open(t, "one", "all")
+	c, cancel := context.WithCancel(ctx)
+	defer cancel()
+	_, err := db.Migrate(c, func(m *tidemark.Migration) error {
+		if err := m.Exec(`DROP TABLE sale`); err != nil {
+			return err
+		}
+		if got := text(t, db, `SELECT count(*) FROM sale`); got != "0" {
+			t.Errorf("a read meanwhile: %s", got)
+		}
+		return m.Query(`WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c) SELECT n FROM c WHERE n IN (1, 1000000000)`, func(r tidemark.Row) error {
+			var n int64
+			err := r.Scan(&n)
+			cancel()
+			if n > 1 {
+				err = errors.New("the statement went on")
+			}
+			return err
+		})
+	}, tidemark.MigrateOptions{})
+	if !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "went on") {
+		t.Fatal(err)
+	}
+	write(t, db, `INSERT INTO sale VALUES ('s', 'aspirin', NULL, 1)`)
+	hub.Settle(t, db)
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-sync/tidemark/internal/config"
+	"github.com/tidemark-sync/tidemark/internal/run"
 	"github.com/tidemark-sync/tidemark/internal/serve"
 )
 
@@ -47,6 +48,9 @@ a column's type.`,
 				return fail(exitUsage, err, "tidemark init APP.db writes one")
 			}
 			if err == nil && against != "" {
+				if err := run.NamesFile(against); err != nil {
+					return fail(exitUsage, err, "name a SQLite file with the application's tables")
+				}
 				if err := serve.CheckConfig(conf, against); err != nil && !errors.As(err, &faults) {
 					return fmt.Errorf("compare with %s: %w", against, err)
 				}

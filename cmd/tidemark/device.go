@@ -336,6 +336,17 @@ func findDevice(ctx context.Context, core *hub.Hub, text string) (*hub.Device, e
 	return nil, fail(exitUsage, fmt.Errorf("%d devices are called %q", len(hits), text), "give the id instead: tidemark device list shows it")
 }
 
+// onDevice runs fn at the hub for the device of a name or id.
+func (o *officeFlags) onDevice(cmd *cobra.Command, d *door, name string, fn func(context.Context, *hub.Hub, *hub.Device) error) error {
+	return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
+		v, err := findDevice(ctx, off.Core, name)
+		if err != nil {
+			return err
+		}
+		return fn(ctx, off.Core, v)
+	})
+}
+
 func deviceRevoke(d *door, o *officeFlags) *cobra.Command {
 	var reason string
 	var held bool
@@ -350,15 +361,11 @@ from it. With --held only files that wait for tidemark device allow are shut out
 		Example: "  tidemark device revoke till-7 --reason stolen",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
-				v, err := findDevice(ctx, off.Core, list[0])
-				if err != nil {
-					return err
-				}
+			return o.onDevice(cmd, d, list[0], func(ctx context.Context, core *hub.Hub, v *hub.Device) error {
 				if held {
-					return d.refuseHeld(ctx, off.Core, v, reason)
+					return d.refuseHeld(ctx, core, v, reason)
 				}
-				if err := off.Core.Revoke(ctx, v.ID, reason); err != nil {
+				if err := core.Revoke(ctx, v.ID, reason); err != nil {
 					return err
 				}
 				return d.show(map[string]string{"revoked": v.ID.String(), "name": v.Name, "reason": reason}, func(w io.Writer) {
@@ -386,12 +393,8 @@ file at its next pull, except rows with unsent work; rows of new scopes arrive.`
 			if err != nil {
 				return err
 			}
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
-				v, err := findDevice(ctx, off.Core, list[0])
-				if err != nil {
-					return err
-				}
-				if err := off.Core.SetGrants(ctx, v.ID, grants); err != nil {
+			return o.onDevice(cmd, d, list[0], func(ctx context.Context, core *hub.Hub, v *hub.Device) error {
+				if err := core.SetGrants(ctx, v.ID, grants); err != nil {
 					return fail(exitUsage, err, "tidemark.yaml says which scopes there are")
 				}
 				return d.show(map[string]any{"device": v.ID, "name": v.Name, "grants": grants}, func(w io.Writer) {

@@ -9,9 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
-	"github.com/tidemark-sync/tidemark/internal/serve"
 )
 
 // noteMarks tells of each device what stands out of its file's lives.
@@ -19,10 +17,6 @@ func noteMarks(ctx context.Context, core *hub.Hub, devices []hub.Device, rows []
 	marks, err := core.Marks(ctx)
 	if err != nil {
 		return err
-	}
-	names := map[change.DeviceID]string{}
-	for i := range devices {
-		names[devices[i].ID] = devices[i].Name
 	}
 	of := map[string]*hub.Device{}
 	for i := range devices {
@@ -33,7 +27,11 @@ func noteMarks(ctx context.Context, core *hub.Hub, devices []hub.Device, rows []
 		if v == nil {
 			continue
 		}
-		rows[i].mark(v, marks[v.ID], names[v.CopyOf])
+		origin := ""
+		if first := of[v.CopyOf.String()]; first != nil {
+			origin = first.Name
+		}
+		rows[i].mark(v, marks[v.ID], origin)
 	}
 	return nil
 }
@@ -148,18 +146,12 @@ it turns out to be an older state of itself: a backup was put back, or there are
 		Example: "  tidemark device show till-7",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
-				return d.showDevice(ctx, off.Core, list[0])
-			})
+			return o.onDevice(cmd, d, list[0], d.showDevice)
 		},
 	}
 }
 
-func (d *door) showDevice(ctx context.Context, core *hub.Hub, name string) error {
-	v, err := findDevice(ctx, core, name)
-	if err != nil {
-		return err
-	}
+func (d *door) showDevice(ctx context.Context, core *hub.Hub, v *hub.Device) error {
 	all, err := core.Devices(ctx)
 	if err != nil {
 		return err
@@ -210,12 +202,8 @@ go on: tidemark device revoke NAME --held.`,
 		Example: "  tidemark device allow till-7",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
-				v, err := findDevice(ctx, off.Core, list[0])
-				if err != nil {
-					return err
-				}
-				if err := off.Core.Allow(ctx, v.ID); err != nil {
+			return o.onDevice(cmd, d, list[0], func(ctx context.Context, core *hub.Hub, v *hub.Device) error {
+				if err := core.Allow(ctx, v.ID); err != nil {
 					return notHeld(v.Name, err)
 				}
 				return d.show(map[string]string{"allowed": v.ID.String(), "name": v.Name}, func(w io.Writer) {

@@ -17,8 +17,8 @@ func doctorVerb(d *door) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor [FILE...]",
 		Short: "Look for what is wrong, or will be: a file's, or with --data a hub's",
-		Long: `Doctor looks and changes nothing: the file's health, its journal mode, the SQLite
-versions of this machine, free disk space, the clock, the way to the hub, and whether
+		Long: `Doctor looks, and changes none of your data: the file's health, its journal mode, the
+SQLite versions of this machine, free disk space, the clock, the way to the hub, and whether
 the tables still are what capture was built for.
 
 Without FILE it looks at the hub's data directory. Something bad ends it with code 1.`,

@@ -26,6 +26,7 @@ var known = []struct {
 	{run.ErrDir, exitUsage, "name the SQLite file itself"},
 	{run.ErrNoFile, exitUsage, "check the path; tidemark join TOKEN FILE makes a new file and enrols it"},
 	{run.ErrNotJoined, exitUsage, "enrol it first: tidemark join TOKEN FILE"},
+	{run.ErrNoKey, exitFailed, "put FILE-tidemark back as it was; or tidemark detach FILE, and join again with a token of its own"},
 	{run.ErrJoined, exitUsage, "tidemark status FILE shows its hub; tidemark detach FILE takes it out again; if it is a copy, --anew makes it a device of its own"},
 	{run.ErrOtherHub, exitUsage, "take it out first, which keeps its data: tidemark detach FILE"},
 	{serve.ErrNoHub, exitUsage, "name the hub's directory with --data, or make one: tidemark hub --config tidemark.yaml --import APP.db"},
@@ -43,7 +44,7 @@ var known = []struct {
 	{syscall.EADDRINUSE, exitFailed, "another program listens there: stop it, or name another address with --listen HOST:PORT"},
 	{syscall.ENOTDIR, exitUsage, "check the path: a file is where a directory is meant"},
 	{syscall.EISDIR, exitUsage, "name the file itself, not a directory"},
-	{fs.ErrNotExist, exitFailed, "check the path"},
+	{fs.ErrNotExist, exitUsage, "check the path"},
 	{fs.ErrPermission, exitFailed, "check who owns it, and who runs tidemark"},
 }
 

@@ -61,7 +61,7 @@ as it is, and how to fix each. The proposal is a starting point: read it.`,
 
 func readProposal(_ context.Context, file string) (_ *proposal.Proposal, err error) {
 	if err := run.NamesFile(file); err != nil {
-		return nil, fail(exitFailed, err, "name the SQLite file of the application")
+		return nil, fail(exitUsage, err, "name the SQLite file of the application")
 	}
 	c, err := sqlite.Open(file, sqlite.Options{ReadOnly: true, MustExist: true})
 	if err != nil {

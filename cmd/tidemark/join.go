@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -50,6 +52,9 @@ With - as TOKEN it is read from standard input, which keeps it out of the proces
 			out := joinResult{Joined: j}
 			if sync {
 				done, err := d.syncOnce(cmd.Context(), list[1], 0)
+				if errors.Is(err, context.Canceled) { // the token is used: join would not go on
+					return fail(exitInterrupted, fmt.Errorf("interrupted: %s is enrolled, but not filled yet", list[1]), "tidemark sync --once %s goes on", word(list[1]))
+				}
 				if err != nil {
 					return fmt.Errorf("%s is enrolled, but not filled yet: %w", list[1], err)
 				}

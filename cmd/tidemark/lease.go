@@ -47,13 +47,9 @@ floor, how much of it each device may take by itself. --json has every range.`,
 				if err != nil {
 					return err
 				}
-				devices, err := off.Core.Devices(ctx)
+				names, err := deviceNames(ctx, off.Core)
 				if err != nil {
 					return err
-				}
-				names := map[change.DeviceID]string{}
-				for i := range devices {
-					names[devices[i].ID] = devices[i].Name
 				}
 				return d.show(r, func(w io.Writer) { leaseTables(d, w, r, names) })
 			})
@@ -90,10 +86,10 @@ func leaseTables(d *door, w io.Writer, r *hub.LeaseReport, names map[change.Devi
 }
 
 // numberRows is a line for each device that got ranges of a series, in the order of
-// their first ones.
+// their first ones, and for those that hold numbers of a life of the hub that is lost.
 func numberRows(d *door, s *hub.SeriesReport, names map[change.DeviceID]string) (rows [][]string) {
 	at := map[change.DeviceID]int{}
-	got := map[change.DeviceID]int64{}
+	got, last := map[change.DeviceID]int64{}, map[change.DeviceID]int64{}
 	for _, g := range s.Ranges {
 		got[g.Device]++
 		i, ok := at[g.Device]
@@ -101,12 +97,22 @@ func numberRows(d *door, s *hub.SeriesReport, names map[change.DeviceID]string) 
 			i, at[g.Device] = len(rows), len(rows)
 			rows = append(rows, []string{s.Name, names[g.Device], "", "", "-", "-"})
 		}
+		last[g.Device] = max(last[g.Device], g.Last)
 		rows[i][2], rows[i][3] = count(got[g.Device]), fmt.Sprintf("%d-%d", g.First, g.Last)
 	}
 	for _, n := range s.Left {
-		if i, ok := at[n.Device]; ok {
-			rows[i][4], rows[i][5] = count(int64(n.Left)), d.ago(n.At)
+		i, ok := at[n.Device]
+		if !ok && n.Left == 0 {
+			continue
 		}
+		if !ok {
+			i = len(rows)
+			rows = append(rows, []string{s.Name, names[n.Device], "0", "-", "", ""})
+		}
+		if n.Highest > last[n.Device] {
+			rows[i][3] += fmt.Sprintf(" and up to %d, of a lost life", n.Highest)
+		}
+		rows[i][4], rows[i][5] = count(int64(n.Left)), d.ago(n.At)
 	}
 	return rows
 }

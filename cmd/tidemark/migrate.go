@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -36,6 +38,9 @@ docs/guide/schema.md for what the plain sqlite3 shell can and cannot do.`,
 				Edge: d.edge(list[0]), Scripts: list[1:], Input: cmd.InOrStdin(), NoData: noData, DryRun: dry,
 			})
 			if err != nil {
+				if errors.Is(err, context.Canceled) {
+					return fail(exitInterrupted, errors.New("interrupted"), "nothing was changed: run it again")
+				}
 				if explainRoom(err) == nil {
 					err = fail(exitFailed, err, "nothing was changed: mend the script and run it again; --dry-run tries it without changing anything")
 				}

@@ -265,7 +265,7 @@ func (d *door) carryOutbox(ctx context.Context, path, file string) error {
 	if err != nil {
 		return err
 	}
-	return d.tookOutbox(path, out.Name, out.Device, -1, out.Results)
+	return d.tookOutbox(path, out.Name, out.Device, out.Known, out.Results)
 }
 
 func outboxRecipient(d *door, o *officeFlags) *cobra.Command {
@@ -287,7 +287,7 @@ key is parcel.key in the data directory: keep a copy with the hub's backups.`,
 }
 
 // tookOutbox tells what became of a sealed outbox; known is how much of it the hub
-// had already, -1 when nobody said.
+// had already.
 func (d *door) tookOutbox(path, name string, device change.DeviceID, known int, list []wire.TxResult) error {
 	type row struct {
 		Seq    uint64 `json:"seq"`
@@ -299,10 +299,7 @@ func (d *door) tookOutbox(path, name string, device change.DeviceID, known int, 
 		rows[i] = row{r.Seq, hub.Status(r.Status).String(), r.Reason}
 		count[hub.Status(r.Status)]++
 	}
-	result := map[string]any{"outbox": path, "device": device, "name": name, "transactions": rows}
-	if known >= 0 {
-		result["known"] = known
-	}
+	result := map[string]any{"outbox": path, "device": device, "name": name, "known": known, "transactions": rows}
 	err := d.show(result, func(w io.Writer) {
 		fmt.Fprintf(w, "took in %s of %s", plural(int64(len(list)), "transaction"), name)
 		if known > 0 {

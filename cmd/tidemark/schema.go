@@ -39,8 +39,8 @@ it differs from the hub's. Devices on different schemas sync with each other all
 
 With --drop it is the gate for giving something up: it ends with 0 when no active device's
 file has the column or table under any of its names and nothing in quarantine names
-it, and with 1, saying who stands in the way, otherwise. A device that never comes back
-stands there until it is revoked.`,
+it, with 2 when nobody knows such a name, and with 1, saying who stands in the way,
+otherwise. A device that never comes back stands there until it is revoked.`,
 		Example: `  tidemark schema status
   tidemark schema status --drop patient.fax
   tidemark schema status --json`,

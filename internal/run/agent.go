@@ -15,7 +15,6 @@ import (
 
 	"github.com/tidemark-sync/tidemark/internal/disk"
 	"github.com/tidemark-sync/tidemark/internal/edge"
-	"github.com/tidemark-sync/tidemark/internal/wire/transport"
 )
 
 // AgentConfig is what an Agent needs.
@@ -213,15 +212,18 @@ func overwrite(path string, b []byte) error {
 	return errors.Join(err, f.Close())
 }
 
+// nudge says that other programs may have written.
+func (k *keeper) nudge() {
+	select {
+	case k.wake <- struct{}{}:
+	default: // one is waiting already
+	}
+}
+
 func (k *keeper) run(ctx context.Context) {
 	defer k.lock.Release()
 	var watching sync.WaitGroup
-	w := &watch{path: k.File, poll: k.poll, wake: func() {
-		select {
-		case k.wake <- struct{}{}:
-		default: // one is waiting already
-		}
-	}}
+	w := &watch{path: k.File, poll: k.poll, wake: k.nudge}
 	watching.Go(func() { w.run(ctx) })
 	defer watching.Wait()
 	b := &backoff{rand: k.Rand, first: backoffFirst, most: k.RetryMost}
@@ -231,7 +233,7 @@ func (k *keeper) run(ctx context.Context) {
 			break
 		}
 		if err == nil {
-			err = fmt.Errorf("the hub ended the session: %w", transport.ErrUnreachable)
+			err = errEnded
 		}
 		t := judge(err)
 		if t.reopen {
@@ -299,7 +301,7 @@ func (k *keeper) turn(ctx context.Context, b *backoff) error {
 		}
 	}
 	p.check = k.look
-	return p.dial(ctx, o)
+	return k.halfway(p.dial(ctx, o))
 }
 
 // look notices another file in this one's place, and a schema that other

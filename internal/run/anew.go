@@ -34,27 +34,26 @@ func (cfg JoinConfig) newcomer(token transport.Token) error {
 }
 
 // joinKey is where the key is made that goes to the hub with the token. A file that
-// is enrolled keeps the key it has until the hub took the new one.
+// is enrolled keeps the key it has until it is the new device's.
 func (cfg JoinConfig) joinKey() string {
 	if _, err := ReadIdentity(cfg.File); err == nil {
-		return keyPath(cfg.File) + ".new"
+		return newKeyPath(cfg.File)
 	}
 	return keyPath(cfg.File)
 }
 
 // enlist takes the token to the hub, and gives the file to the device that it is for.
 func (cfg JoinConfig) enlist(ctx context.Context, token transport.Token) (*Identity, error) {
-	key := cfg.joinKey()
-	id, err := cfg.enrol(ctx, token, key)
+	id, err := cfg.enrol(ctx, token, cfg.key)
 	if err != nil {
 		return nil, err
 	}
-	return id, cfg.adopt(id.Device, key)
+	return id, cfg.adopt(id.Device)
 }
 
 // adopt makes a file that was enrolled before, here or where it was copied from, the
-// new device's, with the key that the hub took for it. Unsent work goes along.
-func (cfg JoinConfig) adopt(device change.DeviceID, key string) (err error) {
+// new device's. Unsent work goes along.
+func (cfg JoinConfig) adopt(device change.DeviceID) error {
 	if was, err := cfg.enrolled(); err != nil || !was {
 		return err
 	}
@@ -65,13 +64,38 @@ func (cfg JoinConfig) adopt(device change.DeviceID, key string) (err error) {
 	if err := errors.Join(e.Adopt(device), e.Close()); err != nil {
 		return fmt.Errorf("enrol %s anew: %w", cfg.File, err)
 	}
-	if key == keyPath(cfg.File) {
+	return nil
+}
+
+// settle writes down beside the file whom it belongs to. The new key comes last: as
+// long as it has its own name, the same token finds it again.
+func (cfg JoinConfig) settle(id *Identity) error {
+	if err := writeIdentity(cfg.File, id); err != nil {
+		return err
+	}
+	if cfg.key == keyPath(cfg.File) {
 		return nil
 	}
-	if err := os.Rename(key, keyPath(cfg.File)); err != nil {
+	if err := os.Rename(cfg.key, keyPath(cfg.File)); err != nil {
 		return fmt.Errorf("put the new key in place: %w", err)
 	}
 	return nil
+}
+
+// halfway says of a refusal what to do when the file is the new device's already, and
+// the new key not in its place: a join anew was interrupted.
+func (e Edge) halfway(err error) error {
+	f, ok := errors.AsType[*wire.Fault](err)
+	if !ok || f.Code != "forged" {
+		return err
+	}
+	if _, e := os.Stat(newKeyPath(e.File)); e != nil {
+		return err
+	}
+	g := *f
+	g.Message = "the file was to be another device, and its join was interrupted: " + f.Message
+	g.Hint = "run it again with the same token, which goes on: tidemark join --anew TOKEN " + e.File
+	return &g
 }
 
 // enrolled reports whether a file was enrolled once, whatever lies beside it.

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/tidemark-sync/tidemark/internal/wire"
+	"github.com/tidemark-sync/tidemark/internal/wire/transport"
 )
 
 // clone copies a file to another name, with what lies beside it when side is set.
@@ -88,6 +91,63 @@ func TestJoinAnew(t *testing.T) {
 				t.Errorf("%+v, %v", s, err)
 			}
 		})
+	}
+}
+
+// A join anew that stops anywhere after the hub took the token goes on with the same
+// one, and until then a sync says so.
+func TestJoinAnewGoesOnAfterACut(t *testing.T) {
+	for what, cut := range map[string]func(JoinConfig, *Identity) error{
+		"before the session":    func(JoinConfig, *Identity) error { return nil },
+		"before the key's move": func(cfg JoinConfig, id *Identity) error { return writeIdentity(cfg.File, id) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t)
+			w.up()
+			one := w.join("one.db", "branch/1")
+			sh(t, one.File, "INSERT INTO item VALUES('both',1,11,'')")
+			two := w.clone(one, "two.db", true)
+			secret := w.token("other", "branch/1")
+			token, err := transport.ParseToken(secret)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg := JoinConfig{Edge: two, Token: secret, Anew: true}
+			cfg.key = cfg.joinKey()
+			id, err := cfg.enlist(t.Context(), token)
+			if err == nil {
+				err = cut(cfg, id)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var f *wire.Fault
+			if _, err := Once(t.Context(), OnceConfig{Edge: two}); !errors.As(err, &f) || !f.Fatal || !strings.Contains(f.Hint, "join --anew TOKEN "+two.File) {
+				t.Fatalf("a sync before it goes on: %v, %+v", err, f)
+			}
+			a := w.agent(two)
+			eventually(t, "the agent says it, too", func() bool { return strings.Contains(a.Status()[0].Hint, "join --anew") })
+			if err := a.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			j, err := Join(t.Context(), JoinConfig{Edge: two, Token: secret, Anew: true})
+			if err != nil || j.Device != id.Device || exists(newKeyPath(two.File)) {
+				t.Fatalf("again: %+v, %v", j, err)
+			}
+			w.sync(two)
+			w.sync(one)
+			reads(t, w.path("hub/hub.db"), "SELECT count(*) FROM item WHERE id='both'", "1")
+		})
+	}
+}
+
+// A refusal that has nothing to do with a join anew stays what it is.
+func TestRefusalWithoutAJoin(t *testing.T) {
+	e := Edge{File: filepath.Join(t.TempDir(), "x.db")}
+	for _, err := range []error{nil, errors.New("forged"), &wire.Fault{Code: "forged", Hint: "h"}, &wire.Fault{Code: "revoked"}} {
+		if got := e.halfway(err); !errors.Is(got, err) {
+			t.Errorf("%v became %v", err, got)
+		}
 	}
 }
 

@@ -68,7 +68,7 @@ func (c *exam) capture(ctx context.Context, e Edge) {
 // drift asks whether the tables still are what capture was built for.
 func (c *exam) drift(e Edge) {
 	var d *edge.Drift
-	err := e.inside(func(eng *edge.Engine) (err error) {
+	err := e.Inside(func(eng *edge.Engine) (err error) {
 		d, err = eng.CheckDrift()
 		return err
 	})
@@ -80,7 +80,7 @@ func (c *exam) drift(e Edge) {
 		c.Add("drift", checkup.Bad, "restore the tables, or take them out of tidemark.yaml at the hub", "synced tables are missing: %s", strings.Join(d.Missing, ", "))
 	}
 	if len(d.Gap) > 0 {
-		c.Add("drift", checkup.Warn, "tidemark verify "+e.File+" compares them with the hub", "some writes may not have been captured in: %s", strings.Join(d.Gap, ", "))
+		c.Add("drift", checkup.Warn, "a running agent compares them with the hub and hands in what nobody captured; without one: tidemark sync --once "+e.File, "some writes may not have been captured in: %s", strings.Join(d.Gap, ", "))
 	}
 	if len(d.Repaired) > 0 {
 		c.Add("drift", checkup.Note, "", "capture was made anew: %s", strings.Join(d.Repaired, ", "))
@@ -121,13 +121,9 @@ func (c *exam) hub(ctx context.Context, e Edge, id *Identity) {
 	ctx, stop := context.WithTimeout(ctx, reachTimeout)
 	defer stop()
 	g := &greeting{}
-	err := e.inside(func(eng *edge.Engine) error {
-		dev, inc := eng.Identity()
-		g.hello = &wire.Hello{Min: wire.MinProtocol, Max: wire.MaxProtocol, Agent: e.Agent, Device: dev, Incarnation: inc, Clock: e.Clock.Now()}
-		if s := eng.Setup(); s != nil {
-			g.hello.Schema, g.hello.Rules = s.Schema.Hash(), s.Hash
-		}
-		return nil
+	err := e.Inside(func(eng *edge.Engine) (err error) {
+		g.hello, err = eng.Hello(e.Agent, id.Device)
+		return err
 	})
 	if err != nil {
 		return // capture told of it

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,8 @@ type Edge struct {
 	// that is restored; 0 means edge.DefaultRedoBytes and edge.DefaultRedoAge.
 	RedoBytes int64
 	RedoAge   time.Duration
+
+	key string // the device's key; "" means the one beside the file
 }
 
 // DefaultRetryMost bounds the pause between two tries to reach the hub.
@@ -60,7 +63,10 @@ func (e Edge) open() (*edge.Engine, error) {
 
 // options are how to reach the hub of an enrolled file.
 func (e Edge) options(id *Identity) (transport.Options, error) {
-	key, err := transport.LoadKey(keyPath(e.File))
+	key, err := transport.LoadKey(cmp.Or(e.key, keyPath(e.File)))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: %w", ErrNoKey, err)
+	}
 	if err != nil {
 		return transport.Options{}, fmt.Errorf("read the device's key: %w", err)
 	}

@@ -68,7 +68,7 @@ func receive(ctx context.Context, d *edge.Download, o transport.Options) error {
 	case d.Done():
 		return nil
 	case err == nil:
-		return fmt.Errorf("%w: the hub ended the session", transport.ErrUnreachable)
+		return errEnded
 	}
 	return err
 }

@@ -47,12 +47,22 @@ func TestJoinFillsAnExistingFileByRows(t *testing.T) {
 	for name, sql := range map[string]string{"empty.db": "PRAGMA user_version=7", "own.db": "CREATE TABLE mine(x); INSERT INTO mine VALUES(1)"} {
 		e := w.edge(name)
 		sh(t, e.File, sql)
+		// A Join that died left these, one of them a second name of the file.
+		if err := errors.Join(os.Mkdir(SideDir(e.File), 0o700), os.Link(e.File, SideDir(e.File)+"/snapshot.db"),
+			os.WriteFile(SideDir(e.File)+"/snapshot", nil, 0o600), os.WriteFile(SideDir(e.File)+"/snapshot.json", nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
 		calls := 0
 		if _, err := Join(context.Background(), JoinConfig{Edge: e, Token: w.token(name, "branch/1"), Fill: true, Progress: func(int64, int64) { calls++ }}); err != nil {
 			t.Fatal(err)
 		}
 		if s := w.sync(e); s.Rows != 2 || calls != 0 {
 			t.Fatalf("%s: %+v, %d parts of a snapshot", name, s, calls)
+		}
+		for _, left := range []string{"snapshot", "snapshot.json", "snapshot.db"} {
+			if exists(SideDir(e.File) + "/" + left) {
+				t.Errorf("%s is left beside %s", left, name)
+			}
 		}
 	}
 }

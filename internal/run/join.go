@@ -79,6 +79,7 @@ func Join(ctx context.Context, cfg JoinConfig) (*Joined, error) {
 		cfg.forget(made, err)
 		return nil, err
 	}
+	cfg.key = cfg.joinKey()
 	id, err := cfg.enlist(ctx, token)
 	if err != nil {
 		cfg.forget(made, err)
@@ -99,7 +100,7 @@ func Join(ctx context.Context, cfg JoinConfig) (*Joined, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writeIdentity(cfg.File, id); err != nil {
+	if err := cfg.settle(id); err != nil {
 		return nil, err
 	}
 	after, err := cfg.objects()
@@ -118,6 +119,10 @@ func (cfg JoinConfig) prepare(ctx context.Context, id *Identity, fresh bool) (ma
 		if filled, err := cfg.fill(ctx, id); err != nil || filled {
 			return nil, err
 		}
+	}
+	// What an earlier try left of a snapshot may be a second name of the file itself.
+	if err := edge.DropDownload(cfg.File); err != nil {
+		return nil, fmt.Errorf("remove what is left of a snapshot: %w", err)
 	}
 	if fresh {
 		if err := cfg.create(); err != nil {

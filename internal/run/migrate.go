@@ -64,7 +64,7 @@ func Migrate(ctx context.Context, cfg MigrateConfig) (*Migrated, error) {
 	o := edge.MigrateOptions{NoData: cfg.NoData, DryRun: cfg.DryRun}
 	return MigrateWith(ctx, cfg.Edge, o, func(m *edge.Migration) error {
 		for i, sql := range texts {
-			if err := errors.Join(ctx.Err(), m.Exec(sql)); err != nil {
+			if err := m.Exec(sql); err != nil {
 				return fmt.Errorf("script %s: %w", cfg.Scripts[i], err)
 			}
 		}
@@ -72,11 +72,18 @@ func Migrate(ctx context.Context, cfg MigrateConfig) (*Migrated, error) {
 	})
 }
 
-// MigrateWith is Migrate with a function in place of scripts.
-func MigrateWith(_ context.Context, e Edge, o edge.MigrateOptions, script func(*edge.Migration) error) (*Migrated, error) {
+// MigrateWith is Migrate with a function in place of scripts. When ctx ends, nothing has
+// happened, and the error wraps ctx's.
+func MigrateWith(ctx context.Context, e Edge, o edge.MigrateOptions, script func(*edge.Migration) error) (*Migrated, error) {
 	out := &Migrated{File: e.File, DryRun: o.DryRun, Tables: []MigratedTable{}}
-	err := e.inside(func(eng *edge.Engine) error {
-		m, err := eng.Migrate(script, o)
+	err := e.Inside(func(eng *edge.Engine) error {
+		m, err := eng.Migrate(func(m *edge.Migration) error {
+			m.Until(ctx.Done())
+			return errors.Join(script(m), ctx.Err())
+		}, o)
+		if err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+			err = fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", e.File, err)
 		}

@@ -10,7 +10,6 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/disk"
 	"github.com/tidemark-sync/tidemark/internal/edge"
 	"github.com/tidemark-sync/tidemark/internal/wire"
-	"github.com/tidemark-sync/tidemark/internal/wire/transport"
 )
 
 // OnceConfig says which file to sync once, and how patiently.
@@ -76,16 +75,17 @@ func (e Edge) visit(ctx context.Context, wait time.Duration, cfg edge.SessionCon
 // parting tells the hub how the file stands after the work, when that is not how
 // it stood before.
 func parting(eng *edge.Engine) (func() (*wire.EdgeStatus, error), error) {
-	before, err := eng.Status()
+	before, err := eng.Brief()
 	if err != nil {
 		return nil, err
 	}
 	return func() (*wire.EdgeStatus, error) {
-		now, err := eng.Status()
+		now, err := eng.Brief()
 		if err != nil || now.Waiting == before.Waiting && now.Quarantined == before.Quarantined {
 			return nil, err
 		}
-		return &wire.EdgeStatus{OutboxDepth: uint64(now.Waiting), OldestUnsafe: now.OldestUnsafe, Quarantined: uint64(now.Quarantined)}, nil
+		st := now.Wire()
+		return &st, nil
 	}, nil
 }
 
@@ -116,7 +116,7 @@ func (e Edge) talk(ctx context.Context, id *Identity, wait time.Duration, cfg ed
 		p := newPeer(eng, id.Device, cfg)
 		p.parting = last
 		prepare(p)
-		err := p.dial(ctx, o)
+		err := e.halfway(p.dial(ctx, o))
 		switch {
 		case errors.Is(err, errDone):
 			if err := follow(e.File, id, eng); err != nil {
@@ -126,9 +126,10 @@ func (e Edge) talk(ctx context.Context, id *Identity, wait time.Duration, cfg ed
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err == nil:
-			err = fmt.Errorf("%w: the hub ended the session", transport.ErrUnreachable)
+			err = errEnded
 		}
-		if again++; passing(err) && again <= passes {
+		if passing(err) && again < passes {
+			again++
 			pause(ctx, backoffFirst, nil)
 			continue
 		}

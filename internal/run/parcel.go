@@ -73,6 +73,7 @@ func (e Edge) signer() (signer crypto.Signer, name string, err error) {
 type Carried struct {
 	Device  change.DeviceID // whose work it was
 	Name    string
+	Known   int // of its transactions the hub had already
 	Results []wire.TxResult
 }
 
@@ -88,11 +89,10 @@ func Carry(ctx context.Context, e Edge, body []byte) (*Carried, error) {
 	if err != nil {
 		return nil, err
 	}
-	hello := wire.Hello{Agent: e.Agent, Device: id.Device}
-	err = e.inside(func(eng *edge.Engine) error {
+	var c *carrier
+	err = e.Inside(func(eng *edge.Engine) error {
 		s, err := eng.Brief()
-		hello.Device, hello.Clock = s.Device, e.Clock.Now()
-		hello.Status = wire.EdgeStatus{OutboxDepth: uint64(s.Waiting), OldestUnsafe: s.OldestUnsafe, Quarantined: uint64(s.Quarantined)}
+		c = &carrier{Carrier: edge.NewCarrier(e.Agent, s.Device, s.Wire(), e.Clock.Now(), body)}
 		return err
 	})
 	if err != nil {
@@ -100,13 +100,13 @@ func Carry(ctx context.Context, e Edge, body []byte) (*Carried, error) {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	c := &carrier{Carrier: edge.NewCarrier(hello, body), stop: stop}
+	c.stop = stop
 	err = transport.Dial(ctx, o, c)
 	if r := c.Result(); r != nil { // the work was done, however the session ended
-		return &Carried{Device: r.Device, Name: r.Name, Results: r.Results}, nil
+		return &Carried{Device: r.Device, Name: r.Name, Known: int(r.Known), Results: r.Results}, nil
 	}
 	if err == nil {
-		err = fmt.Errorf("%w: the hub ended the session", transport.ErrUnreachable)
+		err = errEnded
 	}
 	return nil, fmt.Errorf("carry to %s: %w", o.URL, err)
 }

@@ -34,8 +34,12 @@ func newPeer(e *edge.Engine, device change.DeviceID, cfg edge.SessionConfig) *pe
 	return &peer{s: edge.NewSession(e, cfg)}
 }
 
-// errDone ends a session that has done what it was for.
-var errDone = errors.New("done")
+var (
+	// errDone ends a session that has done what it was for.
+	errDone = errors.New("done")
+	// errEnded says that a session ended before that, in order.
+	errEnded = fmt.Errorf("%w: the hub ended the session", transport.ErrUnreachable)
+)
 
 // dial runs the session until it ends; errDone when it did what it was for.
 func (p *peer) dial(ctx context.Context, o transport.Options) error {

@@ -20,14 +20,15 @@ const queuePage = 1000
 // Waiting lists what waits in a file: not at the hub yet, without an outcome, or
 // parked there. What was captured since the last sync is exported first.
 func Waiting(_ context.Context, e Edge) (out []edge.Queued, err error) {
-	err = e.inside(func(eng *edge.Engine) error {
-		out, err = waiting(eng)
+	err = e.Inside(func(eng *edge.Engine) error {
+		out, err = Unsettled(eng)
 		return err
 	})
 	return out, err
 }
 
-func waiting(eng *edge.Engine) (out []edge.Queued, err error) {
+// Unsettled is Waiting with an engine that is open.
+func Unsettled(eng *edge.Engine) (out []edge.Queued, err error) {
 	if _, err := eng.Export(); err != nil {
 		return nil, err
 	}
@@ -49,8 +50,8 @@ var ErrNoTransaction = errors.New("no such transaction waits in the file")
 
 // WaitingOne reads one waiting transaction, by its id or a unique start of it.
 func WaitingOne(_ context.Context, e Edge, id string) (q edge.Queued, t *change.Transaction, err error) {
-	err = e.inside(func(eng *edge.Engine) error {
-		list, err := waiting(eng)
+	err = e.Inside(func(eng *edge.Engine) error {
+		list, err := Unsettled(eng)
 		if err != nil {
 			return err
 		}
@@ -70,8 +71,9 @@ func WaitingOne(_ context.Context, e Edge, id string) (q edge.Queued, t *change.
 	return q, t, err
 }
 
-// inside opens the engine of an enrolled file around fn.
-func (e Edge) inside(fn func(*edge.Engine) error) (err error) {
+// Inside opens the engine of an enrolled file around fn. An agent may be at work
+// on the file meanwhile, in this process or another.
+func (e Edge) Inside(fn func(*edge.Engine) error) (err error) {
 	if _, err := ReadIdentity(e.File); err != nil {
 		return err
 	}
@@ -85,7 +87,7 @@ func (e Edge) inside(fn func(*edge.Engine) error) (err error) {
 
 // ExportFile renders all unsettled transactions and rescue copies of a file as JSON.
 func ExportFile(_ context.Context, e Edge) (b []byte, err error) {
-	err = e.inside(func(eng *edge.Engine) error {
+	err = e.Inside(func(eng *edge.Engine) error {
 		b, _, err = exportWork(eng, e.File, e.Clock.Now())
 		return err
 	})
@@ -124,7 +126,7 @@ type (
 // exportWork renders a file's work; n counts its unsettled transactions.
 func exportWork(eng *edge.Engine, file string, now time.Time) (b []byte, n int, err error) {
 	out := exported{File: file, At: now.UTC(), Transactions: []exportedTx{}, Rescues: []exportedTx{}}
-	list, err := waiting(eng)
+	list, err := Unsettled(eng)
 	if err != nil {
 		return nil, 0, err
 	}

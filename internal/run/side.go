@@ -49,8 +49,15 @@ func writeIdentity(file string, id *Identity) error {
 	return disk.WriteJSON(filepath.Join(SideDir(file), "agent.json"), id)
 }
 
+// ErrNoKey says that the key of an enrolled file is gone, without which the hub does
+// not let it in.
+var ErrNoKey = errors.New("it is not beside the file")
+
 // keyPath is where the device's private key is.
 func keyPath(file string) string { return filepath.Join(SideDir(file), "device.key") }
+
+// newKeyPath is where the key waits that is to take its place.
+func newKeyPath(file string) string { return keyPath(file) + ".new" }
 
 // makeSide creates the side directory, for the owner's eyes only; made says that
 // it was not there.

@@ -78,13 +78,13 @@ func FileStatus(_ context.Context, e Edge) (_ *EdgeStatus, err error) {
 	if out.Numbers, out.Shares, err = eng.Leases(); err != nil {
 		return nil, err
 	}
-	out.Agent, err = agentStatus(e.File)
+	out.Agent, err = AgentOf(e.File)
 	return out, err
 }
 
-// agentStatus reads the side status. The lock, which dies with its process, says
+// AgentOf is what the agent of a file says of itself, in whatever process it is. The lock, which dies with its process, says
 // whether it is still true.
-func agentStatus(file string) (AgentStatus, error) {
+func AgentOf(file string) (AgentStatus, error) {
 	var s side
 	err := disk.ReadJSON(filepath.Join(SideDir(file), "status.json"), &s)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
