@@ -70,6 +70,9 @@ func (e *Engine) checkDrift() (*Drift, error) {
 	if err := e.loadTables(); err != nil {
 		return nil, err
 	}
+	if err := e.noteColumns(); err != nil {
+		return nil, err
+	}
 	if _, err := e.exportLog(e.cfg.Clock.Now()); err != nil {
 		return nil, err
 	}
@@ -83,6 +86,15 @@ func (e *Engine) reload() (changed bool, err error) {
 		return false, err
 	}
 	return true, e.loadTables()
+}
+
+// noteColumns notes, before the log is exported, what came to the tables: whoever wrote
+// what is in the log saw nothing of what the hub has there.
+func (e *Engine) noteColumns() error {
+	if on, err := e.metaInt(metaCapture); err != nil || on == 0 {
+		return err
+	}
+	return e.noteShared()
 }
 
 // recapture brings the triggers in line with the tables, which were just loaded.

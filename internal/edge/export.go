@@ -58,6 +58,11 @@ func (e *Engine) export(now time.Time) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	if drifted {
+		if err := e.noteColumns(); err != nil {
+			return 0, err
+		}
+	}
 	if n, err = e.exportLog(now); err != nil {
 		return 0, fmt.Errorf("export: %w", err)
 	}

@@ -48,9 +48,7 @@ func (x *exporter) rowOps(out []change.Op, t *table, c *touch, op change.Op) ([]
 		op.BaseAt = x.baseAt(edits.row(x.cursor))
 		return append(out, op), nil
 	case c.after == nil:
-		op.Kind, op.Columns, op.Base = change.Delete, t.names, c.before
-		op.BaseAt = x.baseAt(edits.row(x.cursor))
-		return append(out, op), nil
+		return append(out, x.removal(t, c, op, edits)), nil
 	}
 	op.Kind = change.Update
 	now, err := x.told(t, c.id.key, edits)
@@ -82,6 +80,30 @@ func (x *exporter) rowOps(out []change.Op, t *table, c *touch, op change.Op) ([]
 		out, cols = append(out, part), rest
 	}
 	return out, nil
+}
+
+// removal is a delete, and what stood there as far as anybody here saw it. Of columns that
+// are still to be compared with the hub's nobody saw anything: a delete takes the row
+// whatever they hold there, and a move takes along what they hold there.
+func (x *exporter) removal(t *table, c *touch, op change.Op, work edits) change.Op {
+	op.Kind, op.Columns, op.Base = change.Delete, t.names, c.before
+	base := work.row(x.cursor)
+	switch {
+	case len(t.gap.Columns) == 0:
+	case op.Move != 0:
+		base = change.Cursor{}
+	default:
+		var set []int
+		op.Base = nil
+		for i, name := range t.names {
+			if !t.gap.holds(name) {
+				set, op.Base = append(set, i), append(op.Base, c.before[i])
+			}
+		}
+		op.Columns = x.columns(t, c.id.table, set)
+	}
+	op.BaseAt = x.baseAt(base)
+	return op
 }
 
 // seenOf is the state of the hub that the author of a change to a column knew. Of a column

@@ -49,3 +49,25 @@ func TestTrapD15_EditOfARowThatLeftTheScopes(t *testing.T) {
 	}
 	b.atHub("SELECT name||card FROM patient WHERE id='c'", b.rows("SELECT name||card FROM patient WHERE id='c'"))
 }
+
+// A column came to the file that the hub had before, and was not compared yet. A delete
+// takes the row whatever stands there at the hub (I3); a new key takes it along (I7).
+func TestTrapD16_RemovalBeforeAColumnWasCompared(t *testing.T) {
+	for name, pruned := range map[string]bool{"log": false, "below the floor": true} {
+		t.Run(name, func(t *testing.T) {
+			b := shaped(t)
+			b.atTheHub(`ALTER TABLE patient ADD COLUMN email TEXT; UPDATE patient SET email=id||'@hub'`)
+			b.serve(hub.Limits{})
+			b.exec(`INSERT INTO patient VALUES ('new',1,'x',0,NULL)`) // so that no delta goes past it
+			b.settled()
+			b.exec(`ALTER TABLE patient ADD COLUMN email TEXT`)
+			b.exec(`DELETE FROM visit WHERE id<>'v1'; DELETE FROM patient WHERE id='c'; UPDATE patient SET id='z' WHERE id='b'`)
+			if pruned {
+				b.pruned()
+			}
+			b.settled()
+			b.atHub("SELECT group_concat(id||coalesce(email,'-')) FROM (SELECT * FROM patient ORDER BY id)", "'aa@hub,new-,zb@hub'")
+			b.want("SELECT group_concat(id||coalesce(email,'-')) FROM (SELECT * FROM patient ORDER BY id)", "'aa@hub,new-,zb@hub'")
+		})
+	}
+}
