@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/rule"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/wire"
 )
 
 // The hub's database is put back and nobody notices: its log was pruned since, so that
@@ -45,4 +47,50 @@ func TestTrapD5_HubSetBack_UnnoticedBesideACopy(t *testing.T) {
 	}
 	f.same("'a1'|'Ann'|1\n'b1'|'Bob'|1\n'b2'|'Bob'|1\n'b3'|'Bob'|1\n'h1'|'Hub'|0\n'va'|'a1'|'first'")
 	a.want("SELECT count(*) FROM _tidemark_event WHERE kind='hub-restored'", "1")
+}
+
+// The rows of a scope that came to a device were fetched, and the line broke before the
+// delta that belongs to them. Then the hub is set back behind them: what it has no more
+// must not come in with a delta that says nothing of it (I2).
+func TestTrapD18_HubSetBackBehindFetchedRows(t *testing.T) {
+	f := newDistrict(t, 1)
+	a := f.sites[0]
+	f.rules.Tables[0].Scope = rule.Scope{Kind: "branch", Column: "branch"}
+	if err := f.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f.serve()
+	grant := func(branches ...int64) {
+		t.Helper()
+		var list []rule.Grant
+		for _, n := range branches {
+			list = append(list, rule.Grant{Scope: rule.Of("branch", change.Int(n)), Verbs: rule.Every})
+		}
+		if err := f.hub.SetGrants(t.Context(), a.dev, list); err != nil {
+			t.Fatal(err)
+		}
+	}
+	grant(1)
+	f.write("INSERT INTO patient VALUES ('p1', 1, 'Ann', 0, NULL), ('p2', 2, 'Bob', 0, NULL)")
+	f.sync()
+	grant(1, 2)
+	restore := f.backup()
+	f.write("INSERT INTO patient VALUES ('lost', 2, 'Eve', 0, NULL)")
+	es, hs := NewSession(a.e, SessionConfig{Device: a.dev}), f.hub.NewSession(a.dev)
+	fetched := false
+	err := converse(t.Context(), es, hs, func(m wire.Message) (wire.Message, bool) { return copied(t, m), !fetched },
+		func(m wire.Message) (wire.Message, bool) {
+			_, chunk := m.(*wire.Chunk)
+			fetched = fetched || chunk
+			return copied(t, m), true
+		})
+	if es.Close(); err != nil || !fetched {
+		t.Fatal(fetched, err)
+	}
+	restore()
+	if _, err := f.hub.Begin(t.Context(), change.Restored); err != nil {
+		t.Fatal(err)
+	}
+	f.sync()
+	f.same("'p1'|'Ann'|0\n'p2'|'Bob'|0")
 }

@@ -89,6 +89,10 @@ func (s *Session) fetch(emit emitFunc) error {
 		}
 		f.After = key
 	}
+	var err error
+	if f.Seen, err = change.ParseCursor(at.Seen); err != nil {
+		return fmt.Errorf("staged state: %w", err)
+	}
 	s.got = 0
 	return emit(f)
 }
@@ -104,7 +108,7 @@ func (s *Session) chunk(m *wire.Chunk, emit emitFunc) error {
 	if m.Total != nil {
 		at.Total = maps.Clone(m.Total)
 	}
-	at.Table, at.After, at.Done = m.Table, m.After.ID(), m.Done
+	at.Seen, at.Table, at.After, at.Done = m.At.String(), m.Table, m.After.ID(), m.Done
 	at.Chunks++
 	at.Bytes += int64(len(m.Body))
 	if len(m.Body) > 0 {
@@ -143,6 +147,9 @@ func (s *Session) pull(emit emitFunc, wait bool) error {
 	}
 	if p := s.stage.plan; p != nil {
 		m.Scopes, m.Echo, m.Wait = p.Scopes, true, false
+		if m.Seen, err = change.ParseCursor(s.stage.at.Seen); err != nil {
+			return fmt.Errorf("staged state: %w", err)
+		}
 		if p.Full {
 			if m.Cursor, err = change.ParseCursor(s.stage.at.Pin); err != nil {
 				return fmt.Errorf("staged pin: %w", err)

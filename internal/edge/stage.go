@@ -33,6 +33,7 @@ type fetchPlan struct {
 // place is where a fetch goes on.
 type place struct {
 	Pin    string // change.Cursor of the first chunk
+	Seen   string // change.Cursor of the last one
 	Table  string
 	After  string // change.Key.ID
 	Done   bool

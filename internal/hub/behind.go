@@ -73,6 +73,7 @@ type past struct {
 	behind    atomic.Pointer[Behind]  // nil: all is well
 	sifted    atomic.Pointer[sifting] // nil: not since the start
 	lives     atomic.Int64            // begun since the start
+	epoch     atomic.Uint64           // of the present life, as last seen
 }
 
 // tenure is what a session keeps of the hub's history.
@@ -84,10 +85,7 @@ type tenure struct {
 // remember reads what the last process knew.
 func (h *Hub) remember(ctx context.Context) error {
 	return h.store.View(ctx, func(v View) error {
-		b, err := PeekBehind(v.Record)
-		if b != nil {
-			h.past.behind.Store(b)
-		}
+		_, err := h.recall(v)
 		return err
 	})
 }
@@ -248,9 +246,17 @@ func (h *Hub) fallBehind(ctx context.Context, c *claim) error {
 		_, err = h.begin(ctx, change.Restored, b)
 		return err
 	}
+	over := false
 	err := h.store.Update(ctx, func(tx Tx) error {
 		if h.past.behind.Load() != nil { // somebody else found out
 			return nil
+		}
+		now, err := tx.Cursor()
+		if over = err == nil && now.Epoch != c.end.Epoch; err != nil || over { // the operator has spoken meanwhile
+			return err
+		}
+		if other, err := PeekBehind(tx.Record); err != nil || other != nil { // another process found out
+			return err
 		}
 		if err := writeRecord(tx, kindBehind, behindID, b); err != nil {
 			return err
@@ -260,7 +266,7 @@ func (h *Hub) fallBehind(ctx context.Context, c *claim) error {
 	if err != nil {
 		return fmt.Errorf("note that the hub is behind: %w", err)
 	}
-	if h.past.behind.CompareAndSwap(nil, b) {
+	if !over && h.past.behind.CompareAndSwap(nil, b) {
 		h.log.Error("the hub's database was put back from a copy: nothing is served until the operator says what for", "device", c.name,
 			"seen", c.seen.String(), "end", c.end.String(), "hint", behindHint)
 		h.bump(change.DeviceID{})

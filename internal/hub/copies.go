@@ -236,6 +236,7 @@ func (s *Session) speak(ctx context.Context, m wire.Message) error {
 	}
 	if !late {
 		h.spoken.set(s.device, inc)
+		h.tellOthers(s.device)
 	}
 	if split != nil {
 		h.log.Warn("device file was copied: the copy is a device of its own", "device", s.device.String(), "copy", split.ID.String(), "name", split.Name)

@@ -63,6 +63,7 @@ type presence struct {
 	seen, progress time.Time
 	cursor         change.Cursor
 	status         *wire.EdgeStatus
+	noted          time.Time         // seen, as the record has it
 	shape          change.SchemaHash // that the file has, and all is noted of it; zero: to be looked up
 }
 
@@ -87,9 +88,10 @@ func (h *Hub) refresh(d *Device) {
 	if p == nil {
 		return
 	}
-	if p.seen.After(d.Seen) {
-		d.Seen = p.seen
+	if p.seen.Before(d.Seen) { // another process spoke with it since
+		return
 	}
+	d.Seen = p.seen
 	if p.progress.After(d.Progress) {
 		d.Progress = p.progress
 	}
@@ -186,15 +188,19 @@ func eachDevice(v View, fn func(*Device) error) error {
 func (h *Hub) Flush(ctx context.Context) error {
 	h.seenMu.Lock()
 	ids := make([]change.DeviceID, 0, len(h.seen))
-	for id := range h.seen {
-		ids = append(ids, id)
+	for id, p := range h.seen {
+		if !p.seen.Equal(p.noted) {
+			ids = append(ids, id)
+		}
 	}
 	h.seenMu.Unlock()
 	if len(ids) == 0 {
 		return nil
 	}
 	slices.SortFunc(ids, func(a, b change.DeviceID) int { return slices.Compare(a[:], b[:]) })
+	noted := map[change.DeviceID]time.Time{}
 	err := h.store.Update(ctx, func(tx Tx) error {
+		clear(noted)
 		for _, id := range ids {
 			d, err := readDevice(tx, id)
 			if errors.Is(err, ErrNotFound) {
@@ -206,11 +212,17 @@ func (h *Hub) Flush(ctx context.Context) error {
 			if err := h.saveDevice(tx, d); err != nil {
 				return err
 			}
+			noted[id] = d.Seen
 		}
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("flush device records: %w", err)
+	}
+	h.seenMu.Lock()
+	defer h.seenMu.Unlock()
+	for id, at := range noted {
+		h.seen[id].noted = at
 	}
 	return nil
 }

@@ -18,9 +18,15 @@ func (s *Session) fetch(ctx context.Context, m *wire.Fetch, emit func(wire.Messa
 	at := place{table: m.Table, after: m.After}
 	for n := uint32(0); n < max(m.Window, 1); n++ {
 		var c *wire.Chunk
+		var void *wire.Rebase
 		err := s.hub.view(ctx, func(v View) (err error) {
 			if err := s.abreast(); err != nil {
 				return err
+			}
+			if n == 0 {
+				if void, err = s.voided(v, m.Seen); err != nil || void != nil {
+					return err
+				}
 			}
 			scopes, err := s.readable(v, m.Scopes)
 			if err != nil {
@@ -30,7 +36,10 @@ func (s *Session) fetch(ctx context.Context, m *wire.Fetch, emit func(wire.Messa
 			return err
 		})
 		if err != nil {
-			return s.fail("fetch", err)
+			return s.fail("fetch", s.confess(ctx, err))
+		}
+		if void != nil {
+			return emit(void)
 		}
 		if err := emit(c); err != nil {
 			return err

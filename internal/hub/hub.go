@@ -45,6 +45,10 @@ type Config struct {
 	NoSalvage bool
 	// Parcel opens sealed outboxes; devices learn its recipient. nil: none are taken.
 	Parcel *parcel.Key
+	// Tell lets the hubs of other processes that serve the store hear, through Heard, that
+	// something about a device changed which the change log does not show; zero: about
+	// any. It must not block. nil: there are no others.
+	Tell func(device change.DeviceID)
 }
 
 // DefaultName is what a hub calls itself to edges when nobody named it.
@@ -106,6 +110,7 @@ type Hub struct {
 	copies CopyPolicy
 	spoken speakers
 
+	tell     func(change.DeviceID) // nil: no other process serves the store
 	past     past
 	patience patience
 
@@ -145,7 +150,7 @@ func New(ctx context.Context, cfg Config) (*Hub, error) {
 		h.name = DefaultName
 	}
 	h.hlc = clock.NewHLC(cfg.Clock, 0, MaxDrift)
-	h.parcelKey, h.copies = cfg.Parcel, cfg.Copies
+	h.parcelKey, h.copies, h.tell = cfg.Parcel, cfg.Copies, cfg.Tell
 	h.past.key, h.past.recover, h.past.noSalvage = cfg.SealKey, cfg.Recover, cfg.NoSalvage
 	h.patience.waits = 1 // what waits is not known yet: the first push looks
 	if err := h.remember(ctx); err != nil {
@@ -164,6 +169,10 @@ func (h *Hub) Reload(ctx context.Context, rules *rule.Rules) error {
 	if _, err := h.store.Refresh(ctx, rules); err != nil {
 		return fmt.Errorf("refresh store: %w", err)
 	}
+	schema := h.store.Schema()
+	if c, ok := h.store.(Commons); ok { // after the schema: what changes between is noticed
+		rules = c.Rules()
+	}
 	var ddl []string
 	if h.ddl != nil {
 		var err error
@@ -171,7 +180,7 @@ func (h *Hub) Reload(ctx context.Context, rules *rule.Rules) error {
 			return fmt.Errorf("read table definitions: %w", err)
 		}
 	}
-	s, err := newShape(h.store.Schema(), rules, ddl)
+	s, err := newShape(schema, rules, ddl)
 	if err != nil {
 		return err
 	}
@@ -262,6 +271,12 @@ func (h *Hub) listen(s *Session, ring func()) {
 // bump makes the waiting sessions of a device (zero: of all) look again at what
 // the change log does not show: outcomes, grants, revocation.
 func (h *Hub) bump(device change.DeviceID) {
+	h.ring(device)
+	h.tellOthers(device)
+}
+
+// ring is bump within this process.
+func (h *Hub) ring(device change.DeviceID) {
 	h.bellMu.Lock()
 	defer h.bellMu.Unlock()
 	for s, ring := range h.bells {

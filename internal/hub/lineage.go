@@ -48,6 +48,7 @@ func (h *Hub) begin(ctx context.Context, mode change.BranchMode, found *Behind) 
 	if err != nil {
 		return b, fmt.Errorf("note that the hub was put back: %w", err)
 	}
+	h.past.epoch.Store(uint64(b.Epoch))
 	h.past.lives.Add(1)
 	h.past.behind.Store(nil)
 	h.bump(change.DeviceID{})

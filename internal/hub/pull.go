@@ -51,6 +51,9 @@ func (s *Session) answer(ctx context.Context, m *wire.Pull, emit func(wire.Messa
 	moved := false
 	err := s.hub.view(ctx, func(v View) error {
 		again, scopes, err := s.standing(v, m.Cursor, m.Scopes)
+		if again == nil && err == nil {
+			again, err = s.voided(v, m.Seen)
+		}
 		if err != nil {
 			return err
 		}
@@ -120,6 +123,28 @@ func (s *Session) standing(v View, cursor change.Cursor, scopes change.Hash) (*w
 		return re, nil, nil
 	}
 	return nil, list, nil
+}
+
+// voided answers a device that fetched rows of a state which the hub lost since: they
+// are fetched anew. A delta would say nothing of them.
+func (s *Session) voided(v View, seen change.Cursor) (*wire.Rebase, error) {
+	if seen.IsZero() {
+		return nil, nil
+	}
+	err := v.Check(seen)
+	if !errors.Is(err, ErrOtherHistory) {
+		if errors.Is(err, ErrBelowFloor) { // the pull's own cursor is older, and tells
+			err = nil
+		}
+		return nil, err
+	}
+	dev, err := activeDevice(v, s.device)
+	if err != nil {
+		return nil, err
+	}
+	r := rightsOf(dev.Grants)
+	re := &wire.Rebase{Full: true, Reason: ErrOtherHistory.Error(), Grants: r.grants(), Scopes: hashScopes(r.scopes())}
+	return re, s.astray(v, seen, re)
 }
 
 // belowFloor tells a person why a file is fetched anew.

@@ -118,6 +118,7 @@ func (s *Session) noteShape(ctx context.Context, f *fileShape, now time.Time) (a
 	if err != nil {
 		return ask, fmt.Errorf("note schema of device %s: %w", s.device, err)
 	}
+	s.hub.tellOthers(s.device)
 	return ask, nil
 }
 

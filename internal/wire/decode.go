@@ -62,7 +62,7 @@ func (r *frameReader) message(f *pb.Frame) Message {
 		return &PushResult{Durable: p.GetDurable(), Results: r.results(p.GetResults()), Fork: p.GetFork()}
 	case *pb.Frame_Pull:
 		p := body.Pull
-		return &Pull{Cursor: cursorIn(p.GetCursor()), Scopes: r.hash(p.GetScopes()), Outcome: p.GetOutcome(), Wait: p.GetWait(), Echo: p.GetEcho(), Known: p.GetKnown()}
+		return &Pull{Cursor: cursorIn(p.GetCursor()), Scopes: r.hash(p.GetScopes()), Outcome: p.GetOutcome(), Wait: p.GetWait(), Echo: p.GetEcho(), Known: p.GetKnown(), Seen: cursorIn(p.GetSeen())}
 	case *pb.Frame_Delta:
 		p := body.Delta
 		return &Delta{Body: p.GetBody(), Last: p.GetLast(), Next: cursorIn(p.GetNext()), Outcomes: r.results(p.GetOutcomes()), Mark: p.GetMark(), Seal: p.GetSeal()}
@@ -173,7 +173,7 @@ func (r *frameReader) stub(p *pb.Stub) *Stub {
 func (r *frameReader) size(n uint64) int { return int(min(n, math.MaxInt)) }
 
 func (r *frameReader) fetch(p *pb.Fetch) *Fetch {
-	m := &Fetch{Table: p.GetTable(), After: r.key(p.GetAfter()), Window: p.GetWindow()}
+	m := &Fetch{Table: p.GetTable(), After: r.key(p.GetAfter()), Window: p.GetWindow(), Seen: cursorIn(p.GetSeen())}
 	for _, s := range p.GetScopes() {
 		m.Scopes = append(m.Scopes, rule.ScopeID(s))
 	}

@@ -156,6 +156,9 @@ func welcomeOut(m *Welcome) (*pb.Welcome, error) {
 
 func pullOut(m *Pull) *pb.Pull {
 	out := &pb.Pull{Scopes: hashOut(m.Scopes), Outcome: m.Outcome, Wait: m.Wait, Echo: m.Echo, Known: m.Known}
+	if !m.Seen.IsZero() {
+		out.Seen = cursorOut(m.Seen)
+	}
 	if !m.Known {
 		out.Cursor = cursorOut(m.Cursor)
 	}
@@ -171,6 +174,9 @@ func stubOut(m *Stub) *pb.Stub {
 
 func fetchOut(m *Fetch) *pb.Fetch {
 	out := &pb.Fetch{Table: m.Table, After: change.AppendKey(nil, m.After), Window: m.Window}
+	if !m.Seen.IsZero() {
+		out.Seen = cursorOut(m.Seen)
+	}
 	for _, s := range m.Scopes {
 		out.Scopes = append(out.Scopes, string(s))
 	}

@@ -159,6 +159,9 @@ type Pull struct {
 	// Known says that Cursor is Hello.At: it does not travel again. Only to a hub that
 	// sealed it, for an older one does not know of this.
 	Known bool
+	// Seen is the newest state that fetched rows show which wait for this pull; zero
+	// when there are none. They are worthless when the hub was set back behind it.
+	Seen change.Cursor
 }
 
 // Delta answers Pull in one or more parts, all of one snapshot: hub → edge.
@@ -188,6 +191,7 @@ type Fetch struct {
 	Table  string         // "" starts
 	After  change.Key     // nil: from the table's start
 	Window uint32         // how many chunks may be sent before the next Fetch; ≥ 1
+	Seen   change.Cursor  // Chunk.At of the last one fetched before; zero when there is none
 }
 
 // Chunk answers Fetch: hub → edge.

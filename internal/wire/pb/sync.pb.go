@@ -1586,6 +1586,7 @@ type Pull struct {
 	Wait          bool                   `protobuf:"varint,4,opt,name=wait,proto3" json:"wait,omitempty"`
 	Echo          bool                   `protobuf:"varint,5,opt,name=echo,proto3" json:"echo,omitempty"`
 	Known         bool                   `protobuf:"varint,6,opt,name=known,proto3" json:"known,omitempty"` // the cursor is that of the session's Hello
+	Seen          *Cursor                `protobuf:"bytes,7,opt,name=seen,proto3" json:"seen,omitempty"`    // newest state that fetched rows show, which wait for this pull
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1660,6 +1661,13 @@ func (x *Pull) GetKnown() bool {
 		return x.Known
 	}
 	return false
+}
+
+func (x *Pull) GetSeen() *Cursor {
+	if x != nil {
+		return x.Seen
+	}
+	return nil
 }
 
 type Delta struct {
@@ -1828,6 +1836,7 @@ type Fetch struct {
 	Table         string                 `protobuf:"bytes,2,opt,name=table,proto3" json:"table,omitempty"`
 	After         []byte                 `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
 	Window        uint32                 `protobuf:"varint,4,opt,name=window,proto3" json:"window,omitempty"`
+	Seen          *Cursor                `protobuf:"bytes,5,opt,name=seen,proto3" json:"seen,omitempty"` // newest state that the rows fetched before show
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1888,6 +1897,13 @@ func (x *Fetch) GetWindow() uint32 {
 		return x.Window
 	}
 	return 0
+}
+
+func (x *Fetch) GetSeen() *Cursor {
+	if x != nil {
+		return x.Seen
+	}
+	return nil
 }
 
 type Chunk struct {
@@ -3200,14 +3216,15 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"PushResult\x12\x18\n" +
 	"\adurable\x18\x01 \x01(\x04R\adurable\x12/\n" +
 	"\aresults\x18\x02 \x03(\v2\x15.tidemark.v1.TxResultR\aresults\x12\x12\n" +
-	"\x04fork\x18\x03 \x01(\bR\x04fork\"\xa3\x01\n" +
+	"\x04fork\x18\x03 \x01(\bR\x04fork\"\xcc\x01\n" +
 	"\x04Pull\x12+\n" +
 	"\x06cursor\x18\x01 \x01(\v2\x13.tidemark.v1.CursorR\x06cursor\x12\x16\n" +
 	"\x06scopes\x18\x02 \x01(\fR\x06scopes\x12\x18\n" +
 	"\aoutcome\x18\x03 \x01(\x04R\aoutcome\x12\x12\n" +
 	"\x04wait\x18\x04 \x01(\bR\x04wait\x12\x12\n" +
 	"\x04echo\x18\x05 \x01(\bR\x04echo\x12\x14\n" +
-	"\x05known\x18\x06 \x01(\bR\x05known\"\xb3\x01\n" +
+	"\x05known\x18\x06 \x01(\bR\x05known\x12'\n" +
+	"\x04seen\x18\a \x01(\v2\x13.tidemark.v1.CursorR\x04seen\"\xb3\x01\n" +
 	"\x05Delta\x12\x12\n" +
 	"\x04body\x18\x01 \x01(\fR\x04body\x12\x12\n" +
 	"\x04last\x18\x02 \x01(\bR\x04last\x12'\n" +
@@ -3220,12 +3237,13 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12*\n" +
 	"\x06grants\x18\x03 \x03(\v2\x12.tidemark.v1.GrantR\x06grants\x12\x16\n" +
 	"\x06scopes\x18\x04 \x01(\fR\x06scopes\x12\x18\n" +
-	"\asalvage\x18\x05 \x01(\bR\asalvage\"c\n" +
+	"\asalvage\x18\x05 \x01(\bR\asalvage\"\x8c\x01\n" +
 	"\x05Fetch\x12\x16\n" +
 	"\x06scopes\x18\x01 \x03(\tR\x06scopes\x12\x14\n" +
 	"\x05table\x18\x02 \x01(\tR\x05table\x12\x14\n" +
 	"\x05after\x18\x03 \x01(\fR\x05after\x12\x16\n" +
-	"\x06window\x18\x04 \x01(\rR\x06window\"\xef\x01\n" +
+	"\x06window\x18\x04 \x01(\rR\x06window\x12'\n" +
+	"\x04seen\x18\x05 \x01(\v2\x13.tidemark.v1.CursorR\x04seen\"\xef\x01\n" +
 	"\x05Chunk\x12#\n" +
 	"\x02at\x18\x01 \x01(\v2\x13.tidemark.v1.CursorR\x02at\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x14\n" +
@@ -3412,30 +3430,32 @@ var file_tidemark_v1_sync_proto_depIdxs = []int32{
 	9,  // 31: tidemark.v1.Push.lineage:type_name -> tidemark.v1.Branch
 	14, // 32: tidemark.v1.PushResult.results:type_name -> tidemark.v1.TxResult
 	3,  // 33: tidemark.v1.Pull.cursor:type_name -> tidemark.v1.Cursor
-	3,  // 34: tidemark.v1.Delta.next:type_name -> tidemark.v1.Cursor
-	14, // 35: tidemark.v1.Delta.outcomes:type_name -> tidemark.v1.TxResult
-	7,  // 36: tidemark.v1.Rebase.grants:type_name -> tidemark.v1.Grant
-	3,  // 37: tidemark.v1.Chunk.at:type_name -> tidemark.v1.Cursor
-	38, // 38: tidemark.v1.Chunk.total:type_name -> tidemark.v1.Chunk.TotalEntry
-	3,  // 39: tidemark.v1.SnapshotPart.at:type_name -> tidemark.v1.Cursor
-	3,  // 40: tidemark.v1.Verify.cursor:type_name -> tidemark.v1.Cursor
-	3,  // 41: tidemark.v1.Digests.at:type_name -> tidemark.v1.Cursor
-	24, // 42: tidemark.v1.Digests.digests:type_name -> tidemark.v1.Digest
-	4,  // 43: tidemark.v1.Ping.status:type_name -> tidemark.v1.EdgeStatus
-	30, // 44: tidemark.v1.LeaseAsk.numbers:type_name -> tidemark.v1.NumberLeft
-	31, // 45: tidemark.v1.LeaseAsk.shares:type_name -> tidemark.v1.ShareLeft
-	33, // 46: tidemark.v1.LeaseGrant.numbers:type_name -> tidemark.v1.NumberRange
-	34, // 47: tidemark.v1.LeaseGrant.shares:type_name -> tidemark.v1.ShareGrant
-	14, // 48: tidemark.v1.ParcelResult.results:type_name -> tidemark.v1.TxResult
-	2,  // 49: tidemark.v1.Sync.Session:input_type -> tidemark.v1.Frame
-	0,  // 50: tidemark.v1.Enrol.Join:input_type -> tidemark.v1.JoinRequest
-	2,  // 51: tidemark.v1.Sync.Session:output_type -> tidemark.v1.Frame
-	1,  // 52: tidemark.v1.Enrol.Join:output_type -> tidemark.v1.JoinResponse
-	51, // [51:53] is the sub-list for method output_type
-	49, // [49:51] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	3,  // 34: tidemark.v1.Pull.seen:type_name -> tidemark.v1.Cursor
+	3,  // 35: tidemark.v1.Delta.next:type_name -> tidemark.v1.Cursor
+	14, // 36: tidemark.v1.Delta.outcomes:type_name -> tidemark.v1.TxResult
+	7,  // 37: tidemark.v1.Rebase.grants:type_name -> tidemark.v1.Grant
+	3,  // 38: tidemark.v1.Fetch.seen:type_name -> tidemark.v1.Cursor
+	3,  // 39: tidemark.v1.Chunk.at:type_name -> tidemark.v1.Cursor
+	38, // 40: tidemark.v1.Chunk.total:type_name -> tidemark.v1.Chunk.TotalEntry
+	3,  // 41: tidemark.v1.SnapshotPart.at:type_name -> tidemark.v1.Cursor
+	3,  // 42: tidemark.v1.Verify.cursor:type_name -> tidemark.v1.Cursor
+	3,  // 43: tidemark.v1.Digests.at:type_name -> tidemark.v1.Cursor
+	24, // 44: tidemark.v1.Digests.digests:type_name -> tidemark.v1.Digest
+	4,  // 45: tidemark.v1.Ping.status:type_name -> tidemark.v1.EdgeStatus
+	30, // 46: tidemark.v1.LeaseAsk.numbers:type_name -> tidemark.v1.NumberLeft
+	31, // 47: tidemark.v1.LeaseAsk.shares:type_name -> tidemark.v1.ShareLeft
+	33, // 48: tidemark.v1.LeaseGrant.numbers:type_name -> tidemark.v1.NumberRange
+	34, // 49: tidemark.v1.LeaseGrant.shares:type_name -> tidemark.v1.ShareGrant
+	14, // 50: tidemark.v1.ParcelResult.results:type_name -> tidemark.v1.TxResult
+	2,  // 51: tidemark.v1.Sync.Session:input_type -> tidemark.v1.Frame
+	0,  // 52: tidemark.v1.Enrol.Join:input_type -> tidemark.v1.JoinRequest
+	2,  // 53: tidemark.v1.Sync.Session:output_type -> tidemark.v1.Frame
+	1,  // 54: tidemark.v1.Enrol.Join:output_type -> tidemark.v1.JoinResponse
+	53, // [53:55] is the sub-list for method output_type
+	51, // [51:53] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_tidemark_v1_sync_proto_init() }

@@ -129,11 +129,32 @@ func (p patient) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil || res.StatusCode != http.StatusServiceUnavailable && res.StatusCode != http.StatusTooManyRequests {
 		return res, err
 	}
-	after, bad := strconv.Atoi(res.Header.Get("Retry-After"))
-	if bad != nil || after <= 0 {
+	after := asked(res.Header)
+	if after <= 0 {
 		return res, nil
 	}
 	_ = res.Body.Close() // what it says is for people with browsers
-	return nil, &wire.Fault{Code: "busy", Message: "the hub is busy", Hint: "it is tried again by itself",
-		RetryAfter: time.Duration(after) * time.Second}
+	return nil, &wire.Fault{Code: "busy", Message: "the hub is busy", Hint: "it is tried again by itself", RetryAfter: after}
 }
+
+// asked reads a Retry-After header: seconds, or a date, which is compared with the
+// server's own and not with this machine's clock. Zero when there is none.
+func asked(h http.Header) time.Duration {
+	text := h.Get("Retry-After")
+	if n, err := strconv.Atoi(text); err == nil {
+		return time.Duration(min(n, int(mostAsked/time.Second))) * time.Second
+	}
+	at, err := http.ParseTime(text)
+	if err != nil {
+		return 0
+	}
+	now, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	return min(at.Sub(now), mostAsked)
+}
+
+// mostAsked bounds what a Retry-After header may ask for: some proxies say a day, and
+// a device must not stay away as long for their sake.
+const mostAsked = time.Hour

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"connectrpc.com/connect"
@@ -83,7 +84,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	// Sessions end with ctx; requests that are shorter may finish.
 	h := &http.Server{
 		Handler: s, TLSConfig: s.tls(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 3 * time.Minute,
-		MaxHeaderBytes: 16 << 10, BaseContext: func(net.Listener) context.Context { return ctx },
+		MaxHeaderBytes: 16 << 10, HTTP2: receiveLimits(), BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 1)
@@ -100,6 +101,13 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	<-failed //nolint:errcheck // it only says that the server was shut down
 	return nil
+}
+
+// receiveLimits bound what of a device is in memory before the hub asks for it: with
+// ten thousand devices, the default of 1 MiB each would be more than a machine has.
+func receiveLimits() *http.HTTP2Config {
+	const unread = 256 << 10
+	return &http.HTTP2Config{MaxReceiveBufferPerConnection: unread, MaxReceiveBufferPerStream: unread, MaxConcurrentStreams: 16}
 }
 
 func (s *Server) tls() *tls.Config {
@@ -149,15 +157,27 @@ func (s *Server) session(w http.ResponseWriter, r *http.Request) {
 	case errors.As(err, &f) && f.Code == "unknown-device":
 		http.NotFound(w, r)
 		return
+	case f != nil && f.Code == "busy":
+		later(w, f.RetryAfter)
+		return
 	case err != nil && f == nil:
 		s.log.Error("authenticate", "error", err.Error())
-		w.Header().Set("Retry-After", "5")
-		w.WriteHeader(http.StatusServiceUnavailable)
+		later(w, troubleRetry)
 		return
 	}
 	ctx := context.WithValue(r.Context(), deviceKey{}, caller{device, f})
 	ctx = context.WithValue(ctx, controllerKey{}, http.NewResponseController(w))
 	s.sync.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// troubleRetry is how long the hub asks to be left alone after trouble of its own.
+const troubleRetry = 5 * time.Second
+
+// later answers a device that is known, or may be, and cannot be served now: it costs
+// less than a session, and a proxy understands it, too.
+func later(w http.ResponseWriter, after time.Duration) {
+	w.Header().Set("Retry-After", strconv.FormatInt(int64((max(after, time.Second)+time.Second-1)/time.Second), 10))
+	w.WriteHeader(http.StatusServiceUnavailable)
 }
 
 // A caller is a device, or why it is not let in.
