@@ -15,20 +15,7 @@ func write(t *testing.T, open Open) {
 	b.as(edgeA, patient("p1", 7, "Ann"))
 	b.expect("inserted", b.row("patient", text("p1")), "'p1',7,'Ann',NULL")
 	b.expect("table names fold", b.row("PATIENT", text("p1")), "'p1',7,'Ann',NULL")
-	if b.dialect == SQLite {
-		b.as(edgeA, update("patient", text("p1"), "name note", text("Anne"), text("x\x00y")))
-		b.expect("updated", b.row("patient", text("p1")), "'p1',7,'Anne','x\x00y'")
-		b.as(edgeA, update("patient", text("p1"), "note name", change.Blob([]byte{0, 1}), text("Ann"))) // out of table order
-		b.expect("a blob stays a blob", b.row("patient", text("p1")), "'p1',7,'Ann',x'0001'")
-	} else {
-		b.as(edgeA, update("patient", text("p1"), "note name", text("ünï"), text("Anne"))) // out of table order
-		b.expect("updated", b.row("patient", text("p1")), "'p1',7,'Anne','ünï'")
-		for _, v := range []change.Value{text("x\x00y"), text("\xff"), change.Blob([]byte{0, 1})} {
-			if ce, ok := errors.AsType[*hub.ConstraintError](b.try(update("patient", text("p1"), "note", v))); !ok || ce.Kind != "type" {
-				t.Errorf("%s in a text column: %v", v, ce)
-			}
-		}
-	}
+	b.writeTexts()
 	b.as(edgeA, update("patient", text("p1"), ""))
 	b.as(edgeA, remove("patient", text("p1")), remove("patient", text("never")))
 	b.expect("deleted", b.row("patient", text("p1")), "none")
@@ -70,6 +57,25 @@ func write(t *testing.T, open Open) {
 	}
 	if err := b.s.View(ctx, func(hub.View) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("view in an ended context: %v", err)
+	}
+}
+
+// writeTexts writes what a text column holds, and what not every one does.
+func (b *bench) writeTexts() {
+	b.Helper()
+	if b.dialect == SQLite {
+		b.as(edgeA, update("patient", text("p1"), "name note", text("Anne"), text("x\x00y")))
+		b.expect("updated", b.row("patient", text("p1")), "'p1',7,'Anne','x\x00y'")
+		b.as(edgeA, update("patient", text("p1"), "note name", change.Blob([]byte{0, 1}), text("Ann"))) // out of table order
+		b.expect("a blob stays a blob", b.row("patient", text("p1")), "'p1',7,'Ann',x'0001'")
+	} else {
+		b.as(edgeA, update("patient", text("p1"), "note name", text("ünï"), text("Anne"))) // out of table order
+		b.expect("updated", b.row("patient", text("p1")), "'p1',7,'Anne','ünï'")
+		for _, v := range []change.Value{text("x\x00y"), text("\xff"), change.Blob([]byte{0, 1})} {
+			if ce, ok := errors.AsType[*hub.ConstraintError](b.try(update("patient", text("p1"), "note", v))); !ok || ce.Kind != "type" {
+				b.Errorf("%s in a text column: %v", v, ce)
+			}
+		}
 	}
 }
 

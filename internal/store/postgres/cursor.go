@@ -1,0 +1,279 @@
+package postgresstore
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/hub"
+)
+
+// A moment is what a snapshot shows of the change log: the entries of all
+// transactions below max but those in open. max is one more than the number of a
+// transaction that is visible in the log, whose newest entry is at pos with nonce.
+// The zero moment shows nothing.
+//
+// PostgreSQL's own snapshots also count transactions that wrote no entry. Leaving
+// those out makes a quiet hub's cursor stay the same, whatever else happens in the
+// cluster, and keeps it from promising to know transactions whose numbers are given
+// out again after a failover.
+type moment struct {
+	max        uint64
+	open       []uint64 // in ascending order, all below max
+	pos, nonce int64
+}
+
+// token is the moment as text: max, pos, nonce and open, in hexadecimal.
+func (m *moment) token() string {
+	b := make([]byte, 0, 48)
+	b = strconv.AppendUint(b, m.max, 16)
+	b = append(b, '.')
+	b = strconv.AppendInt(b, m.pos, 16)
+	b = append(b, '.')
+	b = strconv.AppendInt(b, m.nonce, 16)
+	sep := byte('.')
+	for _, x := range m.open {
+		b = append(b, sep)
+		b = strconv.AppendUint(b, x, 16)
+		sep = ','
+	}
+	return string(b)
+}
+
+// readToken is the opposite of token.
+func readToken(s string) (m moment, err error) {
+	bad := func() (moment, error) {
+		return moment{}, fmt.Errorf("read cursor %q: %w", s, hub.ErrOtherHistory)
+	}
+	parts := strings.Split(s, ".")
+	if len(parts) < 3 || len(parts) > 4 {
+		return bad()
+	}
+	var e1, e2, e3 error
+	m.max, e1 = strconv.ParseUint(parts[0], 16, 64)
+	m.pos, e2 = strconv.ParseInt(parts[1], 16, 64)
+	m.nonce, e3 = strconv.ParseInt(parts[2], 16, 64)
+	if e1 != nil || e2 != nil || e3 != nil || m.pos < 0 {
+		return bad()
+	}
+	if len(parts) == 4 {
+		for _, p := range strings.Split(parts[3], ",") {
+			x, err := strconv.ParseUint(p, 16, 64)
+			if err != nil || x >= m.max {
+				return bad()
+			}
+			m.open = append(m.open, x)
+		}
+	}
+	return m, nil
+}
+
+// covers reports whether m shows all that o shows.
+func (m *moment) covers(o *moment) bool {
+	if o.max > m.max { // o shows the transaction just below its max
+		return false
+	}
+	for _, x := range m.open {
+		if x < o.max && !slices.Contains(o.open, x) {
+			return false
+		}
+	}
+	return true
+}
+
+// beyond is the SQL condition that a log entry is not shown, as PostgreSQL's
+// planner takes it for two index conditions.
+func (m *moment) beyond(prefix string, a *args) string {
+	s := prefix + "xid >= " + a.add(strconv.FormatUint(m.max, 10)) + "::text::xid8"
+	if len(m.open) == 0 {
+		return s
+	}
+	return "(" + s + " OR " + prefix + "xid = ANY(" + a.add(m.openList()) + "::text::xid8[]))"
+}
+
+func (m *moment) openList() string {
+	parts := make([]string, len(m.open))
+	for i, x := range m.open {
+		parts[i] = strconv.FormatUint(x, 10)
+	}
+	return "{" + strings.Join(parts, ",") + "}"
+}
+
+// cut makes a moment of a snapshot, as pg_current_snapshot writes it, and the
+// newest log entry it shows. own is the number of the transaction itself, which
+// sees what it wrote; 0 when it wrote nothing yet.
+func cut(snapshot string, own, newest uint64, pos, nonce int64) (moment, error) {
+	parts := strings.Split(snapshot, ":")
+	if len(parts) != 3 {
+		return moment{}, fmt.Errorf("read snapshot %q", snapshot)
+	}
+	end, err := strconv.ParseUint(parts[1], 10, 64)
+	if err != nil {
+		return moment{}, fmt.Errorf("read snapshot %q: %w", snapshot, err)
+	}
+	m := moment{max: newest + 1, pos: pos, nonce: nonce}
+	add := func(x uint64) {
+		if x < m.max && x != own {
+			m.open = append(m.open, x)
+		}
+	}
+	if parts[2] != "" {
+		for _, p := range strings.Split(parts[2], ",") {
+			x, err := strconv.ParseUint(p, 10, 64)
+			if err != nil {
+				return moment{}, fmt.Errorf("read snapshot %q: %w", snapshot, err)
+			}
+			add(x)
+		}
+	}
+	for x := end; x < m.max; x++ { // begun after the snapshot, and before the transaction wrote
+		add(x)
+	}
+	slices.Sort(m.open)
+	return m, nil
+}
+
+// momentSQL reads what cut takes.
+const momentSQL = `SELECT pg_current_snapshot()::text, coalesce(pg_current_xact_id_if_assigned()::text, '0'),
+	coalesce(l.xid::text, '0'), coalesce(l.pos, 0), coalesce(l.nonce, 0) FROM (SELECT 1) AS one
+	LEFT JOIN LATERAL (SELECT xid, pos, nonce FROM tidemark.log ORDER BY xid DESC, pos DESC LIMIT 1) AS l ON true`
+
+// now is the moment of the snapshot.
+func (v *view) now() (m moment, err error) {
+	if err := v.sync(); err != nil {
+		return m, err
+	}
+	var own, newest uint64
+	err = v.query(momentSQL, func(r *row) (err error) {
+		if own, err = strconv.ParseUint(r.text(1), 10, 64); err != nil {
+			return err
+		}
+		if newest, err = strconv.ParseUint(r.text(2), 10, 64); err != nil || newest == 0 {
+			return err
+		}
+		m, err = cut(r.text(0), own, newest, r.int(3), r.int(4))
+		return err
+	})
+	if err != nil {
+		return m, fmt.Errorf("mint cursor: %w", err)
+	}
+	floor, err := v.floor()
+	if err == nil && floor.max > m.max { // the entry at the floor was dropped, and nothing newer is there
+		return floor, nil
+	}
+	return m, err
+}
+
+// Cursor implements hub.View.
+func (v *view) Cursor() (change.Cursor, error) {
+	m, err := v.now()
+	if err != nil {
+		return change.Cursor{}, err
+	}
+	return v.mint(&m)
+}
+
+func (v *view) mint(m *moment) (change.Cursor, error) {
+	list, err := v.lineage()
+	if err != nil {
+		return change.Cursor{}, err
+	}
+	return change.Cursor{Epoch: present(list), Token: m.token()}, nil
+}
+
+// parse reads a cursor of one of the hub's lives; the zero cursor is the zero
+// moment. What an earlier life wrote after the next one left it is in no log.
+func parse(lives []life, c change.Cursor) (moment, error) {
+	if c.IsZero() {
+		return moment{}, nil
+	}
+	for i := range lives {
+		if lives[i].Epoch != c.Epoch {
+			continue
+		}
+		m, err := readToken(c.Token)
+		if err == nil && lives[i].end != nil && !lives[i].end.covers(&m) {
+			err = hub.ErrOtherHistory
+		}
+		return m, err
+	}
+	return moment{}, hub.ErrOtherHistory
+}
+
+// Check implements hub.View. The zero cursor is below the floor unless the log
+// tells all that ever was.
+func (v *view) Check(since change.Cursor) error {
+	_, err := v.check(since)
+	return err
+}
+
+// check returns the cursor's moment.
+func (v *view) check(since change.Cursor) (moment, error) {
+	if err := v.sync(); err != nil {
+		return moment{}, err
+	}
+	lives, err := v.lineage()
+	if err != nil {
+		return moment{}, err
+	}
+	m, err := parse(lives, since)
+	if err != nil {
+		return moment{}, err
+	}
+	floor, err := v.floor()
+	if err != nil {
+		return moment{}, err
+	}
+	if !m.covers(&floor) || v.before(lives, since) {
+		return moment{}, hub.ErrBelowFloor
+	}
+	if m.max == 0 {
+		return m, nil
+	}
+	known := int64(-1)
+	if m.max == floor.max && m.pos == floor.pos {
+		known = floor.nonce
+	} else {
+		err := v.query(`SELECT nonce FROM tidemark.log WHERE xid = $1::text::xid8 AND pos = $2::int8`, func(r *row) error {
+			known = r.int(0)
+			return nil
+		}, strconv.FormatUint(m.max-1, 10), m.pos)
+		if err != nil {
+			return moment{}, fmt.Errorf("check cursor: %w", err)
+		}
+	}
+	if known != m.nonce {
+		return moment{}, hub.ErrOtherHistory
+	}
+	return m, nil
+}
+
+// before reports whether a cursor is from before transactions were counted anew.
+func (v *view) before(lives []life, since change.Cursor) bool {
+	for i := 0; i < v.reset && i < len(lives); i++ {
+		if lives[i].Epoch == since.Epoch {
+			return true
+		}
+	}
+	return false
+}
+
+// floor is the moment below which nothing is known; the zero one while the log
+// tells everything.
+func (v *view) floor() (moment, error) {
+	if v.low != nil {
+		return *v.low, nil
+	}
+	s, err := meta(v.ctx, v.c, metaFloor)
+	if err != nil || s == "" {
+		return moment{}, err
+	}
+	m, err := readToken(s)
+	if err != nil {
+		return moment{}, err
+	}
+	v.low = &m
+	return m, nil
+}

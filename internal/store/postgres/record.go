@@ -1,0 +1,62 @@
+package postgresstore
+
+import (
+	"fmt"
+
+	"github.com/tidemark-sync/tidemark/internal/hub"
+)
+
+// Record implements hub.View.
+func (v *view) Record(kind, id string) (body []byte, err error) {
+	found := false
+	err = v.query(`SELECT body FROM tidemark.record WHERE kind = $1::text AND id = $2::text`, func(r *row) error {
+		body, found = r.blob(0), true
+		return nil
+	}, kind, id)
+	if err != nil {
+		return nil, fmt.Errorf("read %s %s: %w", kind, id, err)
+	}
+	if !found {
+		return nil, fmt.Errorf("%s %s: %w", kind, id, hub.ErrNotFound)
+	}
+	return body, nil
+}
+
+// Records implements hub.View.
+func (v *view) Records(kind, prefix, after string, limit int) ([]hub.Record, error) {
+	var a args
+	// One bound at either end: the index then reads what is listed, and nothing else.
+	q := `SELECT id, body FROM tidemark.record WHERE kind = ` + a.add(kind) + `::text`
+	if after < prefix {
+		q += ` AND id >= ` + a.add(prefix) + `::text`
+	} else {
+		q += ` AND id > ` + a.add(after) + `::text`
+	}
+	if n := len(prefix) - 1; n >= 0 {
+		q += ` AND id < ` + a.add(prefix[:n]+string(prefix[n]+1)) + `::text`
+	}
+	var out []hub.Record
+	err := v.query(q+` ORDER BY id LIMIT `+a.add(int64(limit))+`::int8`, func(r *row) error {
+		out = append(out, hub.Record{ID: r.text(0), Body: r.blob(1)})
+		return nil
+	}, a.list...)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", kind, err)
+	}
+	return out, nil
+}
+
+// PutRecord implements hub.Tx. It does not ring for those who Wait.
+func (t *tx) PutRecord(kind, id string, body []byte) error {
+	var err error
+	if body == nil {
+		_, err = t.exec(`DELETE FROM tidemark.record WHERE kind = $1::text AND id = $2::text`, kind, id)
+	} else {
+		_, err = t.exec(`INSERT INTO tidemark.record (kind, id, body) VALUES ($1::text, $2::text, $3::bytea)
+			ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body`, kind, id, body)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s %s: %w", kind, id, err)
+	}
+	return nil
+}

@@ -1,0 +1,59 @@
+package postgresstore
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// quote makes a name an SQL identifier.
+func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+// literal makes a text an SQL literal.
+func literal(s string) string {
+	if strings.Contains(s, `\`) {
+		return `E'` + strings.ReplaceAll(strings.ReplaceAll(s, `\`, `\\`), `'`, `''`) + `'`
+	}
+	return `'` + strings.ReplaceAll(s, `'`, `''`) + `'`
+}
+
+// prefixed is prefix"a", prefix"b" … as a list.
+func prefixed(prefix string, names []string) []string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = prefix + quote(n)
+	}
+	return out
+}
+
+// equals is a0 = b0 AND a1 = b1 ….
+func equals(a, b []string) string {
+	parts := make([]string, len(a))
+	for i := range a {
+		parts[i] = a[i] + " = " + b[i]
+	}
+	return strings.Join(parts, " AND ")
+}
+
+// keyParts is prefix.key[1], prefix.key[2] ….
+func keyParts(prefix string, n int) []string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = fmt.Sprintf("%skey[%d]", prefix, i+1)
+	}
+	return out
+}
+
+func indexFold(names []string, name string) int {
+	for i, n := range names {
+		if strings.EqualFold(n, name) {
+			return i
+		}
+	}
+	return -1
+}
+
+// foldContains reports whether a list holds a name, ASCII case folded.
+func foldContains(list []string, name string) bool {
+	return slices.ContainsFunc(list, func(s string) bool { return strings.EqualFold(s, name) })
+}

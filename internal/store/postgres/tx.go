@@ -1,0 +1,228 @@
+package postgresstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/hub"
+)
+
+// A tx is the one write transaction in progress, of all the processes'.
+//
+// What it writes is kept back until something reads or a savepoint ends, and then
+// sent together: see flush.
+type tx struct {
+	view
+	by      author
+	origins map[change.Incarnation]int64 // numbers looked up in this transaction
+
+	ops    []op     // kept back
+	raw    []string // statements to be sent before them
+	before int      // how many such were sent, or dropped
+	sent   author   // whom the database knows to write; zero: nobody
+	depth  int      // of savepoints
+	other  []*op    // what landed otherwise than it was written, see tell
+	late   []op     // deletes that wait, see hide
+	took   bool     // a delete may have taken rows along that are still to be written
+	fault  error    // why the whole Update must run again, whatever fn makes of it
+}
+
+// An author is who writes, and by which clock.
+type author struct {
+	origin int64
+	hlc    change.HLC
+}
+
+var _ hub.Tx = (*tx)(nil)
+
+func newTx(s *Store, ctx context.Context, c *pgx.Conn) *tx {
+	t := &tx{view: view{s: s, ctx: ctx, c: c, p: s.plan.Load()}}
+	t.flush = t.put
+	return t
+}
+
+// Again implements hub.Tx: any Update may run again here.
+func (t *tx) Again() {}
+
+// Savepoint implements hub.Tx. Its statements are kept back like writes.
+func (t *tx) Savepoint(fn func() error) error {
+	if len(t.ops) > 0 {
+		if err := t.put(); err != nil {
+			return err
+		}
+	}
+	name := "tidemark_" + strconv.Itoa(t.depth)
+	at := t.before + len(t.raw)
+	t.raw = append(t.raw, "SAVEPOINT "+name)
+	if t.p.deferred && t.depth == 0 {
+		t.raw = append(t.raw, "SET CONSTRAINTS ALL DEFERRED")
+	}
+	by, late := t.by, slices.Clone(t.late)
+	t.depth++
+	err := fn()
+	if err == nil {
+		err = t.finish(len(late))
+	}
+	t.depth--
+	t.took = t.took && t.depth > 0
+	if err == nil && t.p.deferred && t.depth == 0 {
+		err = t.settle()
+	}
+	if err == nil {
+		t.raw = append(t.raw, "RELEASE "+name)
+		return nil
+	}
+	t.late = late
+	t.see()
+	t.by, t.ops, t.other, t.sent, t.origins = by, nil, nil, author{}, nil
+	if at >= t.before { // nothing inside was ever sent
+		t.raw = t.raw[:at-t.before]
+		return err
+	}
+	t.before += len(t.raw)
+	t.raw = nil
+	if t.fault != nil { // the transaction is lost
+		return t.fault
+	}
+	if e := script(t.ctx, t.c, "ROLLBACK TO "+name+"; RELEASE "+name); e != nil {
+		return errors.Join(err, fmt.Errorf("undo savepoint: %w", e))
+	}
+	return err
+}
+
+// settle checks the constraints that would be checked at the commit, where one device's
+// violation would be everybody's (trap D23).
+func (t *tx) settle() error {
+	err := script(t.ctx, t.c, "SET CONSTRAINTS ALL IMMEDIATE")
+	if err == nil {
+		return nil
+	}
+	table := ""
+	if pe, ok := errors.AsType[*pgconn.PgError](err); ok {
+		table = pe.TableName
+	}
+	return t.blame(constraint(table, err))
+}
+
+// As implements hub.Tx. A zero clock reading is the hub's clock now.
+func (t *tx) As(origin change.Incarnation, hlc change.HLC) error {
+	id := int64(originHub)
+	if !origin.IsZero() {
+		var err error
+		if id, err = t.incarnation(origin); err != nil {
+			return err
+		}
+	}
+	if hlc == 0 {
+		hlc = change.NewHLC(t.s.cfg.Clock.Now().UnixMilli(), 0)
+	}
+	t.by = author{id, hlc}
+	return nil
+}
+
+// incarnation numbers an incarnation, for good.
+func (t *tx) incarnation(inc change.Incarnation) (int64, error) {
+	if id, ok := t.origins[inc]; ok {
+		return id, nil
+	}
+	id, err := t.origin(inc)
+	if err != nil {
+		return 0, err
+	}
+	if id == originNone {
+		err := t.query(`INSERT INTO tidemark.origin (inc) VALUES ($1::bytea) RETURNING id`, func(r *row) error {
+			id = r.int(0)
+			return nil
+		}, inc[:])
+		if err != nil {
+			return 0, fmt.Errorf("number origin: %w", err)
+		}
+	}
+	if t.origins == nil {
+		t.origins = map[change.Incarnation]int64{}
+	}
+	t.origins[inc] = id
+	return id, nil
+}
+
+// ready says who writes when nobody did yet: the hub itself.
+func (t *tx) ready() error {
+	if t.by != (author{}) {
+		return nil
+	}
+	return t.As(change.Incarnation{}, 0)
+}
+
+// exec runs a statement after what is kept back.
+func (t *tx) exec(sql string, args ...any) (int64, error) {
+	if err := t.put(); err != nil {
+		return 0, err
+	}
+	return exec(t.ctx, t.c, sql, args...)
+}
+
+// notch lengthens the log without a row: something else moved.
+func (t *tx) notch() error {
+	if err := t.ready(); err != nil {
+		return err
+	}
+	_, err := t.exec(`INSERT INTO tidemark.log (tbl, op, mask, origin, hlc, scope) VALUES (0, $1::int2, 0, $2::int4, $3::int8, '')`,
+		int64(opTouch), t.by.origin, int64(t.by.hlc))
+	if err == nil {
+		_, err = t.exec(`SELECT pg_notify('tidemark', '')`)
+	}
+	if err != nil {
+		return fmt.Errorf("write the change log: %w", err)
+	}
+	return nil
+}
+
+// end completes the transaction.
+func (t *tx) end() error {
+	if err := t.finish(0); err != nil {
+		return err
+	}
+	if t.fault != nil {
+		return t.fault
+	}
+	return t.date()
+}
+
+// blame looks at an error of the database. A collision undoes the whole Update, even
+// where fn goes on after a savepoint that failed. Of a broken constraint it asks whether
+// another program may have had its part in it: a row that this snapshot does not show.
+func (t *tx) blame(err error) error {
+	ce, ok := errors.AsType[*hub.ConstraintError](err)
+	switch {
+	case collided(err):
+		t.fault = err
+	case ok && (ce.Kind == "unique" || ce.Kind == "foreign key"):
+		if now := t.s.elsewhere(t.ctx, t.shown); now {
+			t.fault = fmt.Errorf("%w: %w", errCollided, err)
+			return t.fault
+		}
+	}
+	return err
+}
+
+// elsewhere reports whether others committed changes that a snapshot does not show.
+func (s *Store) elsewhere(ctx context.Context, snapshot string) (some bool) {
+	c, err := s.pool.borrow(ctx)
+	if err != nil {
+		return false
+	}
+	defer s.pool.giveBack(c)
+	err = query(ctx, c, `SELECT EXISTS (SELECT FROM tidemark.log WHERE xid >= pg_snapshot_xmax($1::text::pg_snapshot)
+		OR xid = ANY(ARRAY(SELECT pg_snapshot_xip($1::text::pg_snapshot))))`, func(r *row) error {
+		some = r.bool(0)
+		return nil
+	}, snapshot)
+	return err == nil && some
+}
