@@ -86,6 +86,7 @@ type applier struct {
 	removed []rowRef // keys of removal in order of arrival
 	displ   map[rowRef]*displaced
 	held    map[rowRef]held
+	applied []*track       // rows that the hub now has as this device sent them
 	kept    map[string]int // rows kept as rescue copies since they may be work, by table
 	seen    *keySet
 	lost    *wreck // nil: what the hub has not is not offered to it
@@ -236,7 +237,7 @@ func (a *applier) begin() error {
 	a.wrote = map[string]bool{}
 	a.removal, a.removed = map[rowRef]*removal{}, nil
 	a.displ = map[rowRef]*displaced{}
-	a.held, a.kept = nil, map[string]int{}
+	a.held, a.kept, a.applied = nil, map[string]int{}, nil
 	a.unique = map[string][]change.Unique{}
 	a.lifted = a.in.full || len(a.in.evict) > 0
 	a.first = false

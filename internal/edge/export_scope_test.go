@@ -71,3 +71,43 @@ func TestTrapD16_RemovalBeforeAColumnWasCompared(t *testing.T) {
 		})
 	}
 }
+
+// A scope was granted for a while, and the device never heard of it: what it wrote there
+// is at the hub, and is not the device's to keep (I6).
+func TestTrapD15_RowsOfAScopeThatWasGrantedForAWhile(t *testing.T) {
+	b := shaped(t)
+	b.rules.Tables[0].Scope = rule.Scope{Kind: "branch", Column: "branch"}
+	b.serve(hub.Limits{})
+	grant := func(branches ...int64) {
+		t.Helper()
+		var list []rule.Grant
+		for _, n := range branches {
+			list = append(list, rule.Grant{Scope: rule.Of("branch", change.Int(n)), Verbs: rule.Every})
+		}
+		if err := b.hub.SetGrants(t.Context(), b.dev, list); err != nil {
+			t.Fatal(err)
+		}
+	}
+	grant(1)
+	b.settled()
+	b.want("SELECT count(*) FROM patient WHERE branch<>1", "0")
+	b.tx("INSERT INTO patient VALUES ('x', 2, 'Eve', 0, NULL)", "INSERT INTO visit VALUES ('vx', 'x', 'here')",
+		"INSERT INTO patient VALUES ('y', 1, 'Eva', 0, NULL)", "INSERT INTO visit VALUES ('vy', 'y', 'there')")
+	b.tx("UPDATE patient SET branch=2 WHERE id='a'")
+	b.settled()
+	grant(1, 2)
+	for _, p := range b.waiting() {
+		if _, err := b.hub.Retry(t.Context(), p.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(b.waiting()); n != 0 {
+		t.Fatalf("%d parked", n)
+	}
+	grant(1)
+	b.settled()
+	b.want("SELECT group_concat(id) FROM (SELECT id FROM patient ORDER BY id)", "'b,y'")
+	b.want("SELECT group_concat(id) FROM (SELECT id FROM visit ORDER BY id)", "'v2,vy'")
+	b.atHub("SELECT group_concat(id) FROM (SELECT id FROM visit ORDER BY id)", "'v1,v2,v3,vx,vy'")
+	b.want("SELECT count(*) FROM pragma_foreign_key_check", "0")
+}

@@ -17,7 +17,7 @@ func (a *applier) settle() error {
 			return fmt.Errorf("settle transaction %d: %w", o.Seq, err)
 		}
 	}
-	return nil
+	return a.disown()
 }
 
 func (a *applier) settleOne(o wire.TxResult) error {
@@ -172,6 +172,7 @@ func (a *applier) settleOp(o wire.TxResult, op *change.Op) error {
 		return err
 	}
 	tr.learn(advance(t, tr.shadow, op))
+	a.applied = append(a.applied, tr)
 	return nil
 }
 
