@@ -22,6 +22,7 @@ type incoming struct {
 	full  bool           // the rows are everything there is: what is not among them is gone
 	lost  bool           // the hub was restored: what it lost is offered back (see salvage.go)
 	why   string         // of a full fetch, for people
+	anew  bool           // the outcomes are all there are, of another history of the hub
 	echo  bool           // rows that only we touched are among them, too (wire.Pull.Echo)
 	evict []rule.ScopeID // scopes this device may no longer read
 	keep  string         // when set: the reason under which replaced rows are kept as rescue copies
@@ -261,6 +262,9 @@ func (a *applier) begin() error {
 		if err := sqlite.Exec(a.e.conn, "UPDATE _tidemark_outbox SET aside=1 WHERE seq=?", change.Int(int64(seq))); err != nil {
 			return err
 		}
+	}
+	if err := a.reopen(); err != nil {
+		return err
 	}
 	return a.loadTracks()
 }

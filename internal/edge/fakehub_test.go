@@ -59,11 +59,20 @@ type fakeOutcome struct {
 func newFakeHub(t reporter, setup *wire.Setup) *fakeHub {
 	h := &fakeHub{t: t, setup: setup, epoch: 7, rows: map[string]map[string][]change.Value{},
 		known: map[change.Hash]wire.TxResult{}, progress: map[change.Incarnation]*fakeProgress{}, chunk: 100, frame: 8 << 20,
-		grants: []rule.Grant{{Scope: rule.ScopeAll, Verbs: rule.Every}}}
+		grants: everywhere()}
 	for i := range setup.Schema.Tables {
 		h.rows[setup.Schema.Tables[i].Name] = map[string][]change.Value{}
 	}
 	return h
+}
+
+// everywhere is the right to all that the tests' rows are in.
+func everywhere() []rule.Grant {
+	list := []rule.Grant{{Scope: rule.ScopeAll, Verbs: rule.Every}}
+	for b := range int64(10) {
+		list = append(list, rule.Grant{Scope: rule.Of("branch", change.Int(b)), Verbs: rule.Every})
+	}
+	return list
 }
 
 func (h *fakeHub) table(name string) *change.Table { return h.setup.Schema.Table(name) }

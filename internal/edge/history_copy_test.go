@@ -94,3 +94,42 @@ func TestTrapD18_HubSetBackBehindFetchedRows(t *testing.T) {
 	f.sync()
 	f.same("'p1'|'Ann'|0\n'p2'|'Bob'|0")
 }
+
+// The hub was set back on purpose, and got what it lost from an outbox that had been
+// packed before, so that the file's chain fits. What it parked this time waits here, too,
+// whatever the hub said in the life before (I4).
+func TestTrapD5_OutcomeOfALifeThatIsOver(t *testing.T) {
+	f := newDistrict(t, 1)
+	a := f.sites[0]
+	f.write("INSERT INTO patient VALUES ('p', 1, 'Ann', 10, NULL)")
+	f.sync()
+	restore := f.backup()
+	a.tx("UPDATE patient SET visits=visits+1 WHERE id='p'")
+	a.export()
+	packed, err := a.e.outboxRows(0)
+	if err != nil || len(packed) != 1 {
+		t.Fatal(packed, err)
+	}
+	tx, err := a.e.transaction(packed[0].seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.sync()
+	f.same("'p'|'Ann'|11")
+	restore()
+	if _, err := f.hub.Begin(t.Context(), change.Undone); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.hub.SetGrants(t.Context(), a.dev, []rule.Grant{{Scope: rule.ScopeAll, Verbs: rule.Read}}); err != nil {
+		t.Fatal(err)
+	}
+	if res, err := f.hub.Push(t.Context(), a.dev, []*change.Transaction{tx}); err != nil || res.Durable != 1 {
+		t.Fatal(res, err)
+	}
+	f.sync()
+	if codes, _ := f.parked(); codes != "rights" {
+		t.Fatalf("parked: %s", codes)
+	}
+	a.want("SELECT visits FROM patient", "11") // 10 at the hub, and what waits
+	a.want("SELECT count(*) FROM _tidemark_pending", "1")
+}

@@ -222,7 +222,7 @@ func (s *Session) delta(m *wire.Delta, emit emitFunc) error {
 	if p := s.stage.plan; p != nil && s.stage.at.Done {
 		in.full, in.echo, in.evict = p.Full, true, p.Evict
 		in.scoped, in.grants, in.scopes = true, p.Grants, p.Scopes
-		in.lost, in.why = p.Lost, p.Why
+		in.lost, in.why, in.anew = p.Lost, p.Why, p.Reset
 	}
 	s.ready = in
 	return s.install(emit)

@@ -20,6 +20,36 @@ func (a *applier) settle() error {
 	return a.disown()
 }
 
+// reopen makes unsettled what a hub that was set back got again by another way, such as
+// an outbox that was carried to it, and did not apply this time, or not the same part of
+// it: the outcome heard in the life before is no longer true.
+func (a *applier) reopen() error {
+	if !a.in.anew {
+		return nil
+	}
+	out := map[uint64]bool{}
+	for _, r := range a.in.outcomes {
+		out[r.Seq] = r.Status == outcomeQuarantined || r.Status == outcomeDiscarded
+	}
+	list, err := a.e.outboxRows(0)
+	if err != nil {
+		return err
+	}
+	for _, o := range list {
+		if o.state < quarantined || !out[o.seq] {
+			continue
+		}
+		if err := a.e.recallOne(o); err != nil {
+			return err
+		}
+		err := sqlite.Exec(a.e.conn, "UPDATE _tidemark_outbox SET state=? WHERE seq=?", change.Int(int64(durable)), change.Int(int64(o.seq)))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (a *applier) settleOne(o wire.TxResult) error {
 	state, ok, err := sqlite.One(a.e.conn, "SELECT state FROM _tidemark_outbox WHERE seq=?", change.Int(int64(o.Seq)))
 	if err != nil || !ok || outboxState(state.Int()) == settled {
