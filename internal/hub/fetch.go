@@ -15,26 +15,13 @@ import (
 // cursor makes one state of them. Memory is bounded by one chunk.
 func (s *Session) fetch(ctx context.Context, m *wire.Fetch, emit func(wire.Message) error) error {
 	s.hold(nil)
-	at := place{table: m.Table, after: m.After}
+	start, err := s.start(ctx, m)
+	if err != nil {
+		return s.fail("fetch", err)
+	}
+	p := portion{at: place{table: m.Table, after: m.After}, first: m.Table == "" && m.After == nil, seen: m.Seen}
 	for n := uint32(0); n < max(m.Window, 1); n++ {
-		var c *wire.Chunk
-		var void *wire.Rebase
-		err := s.hub.view(ctx, func(v View) (err error) {
-			if err := s.abreast(); err != nil {
-				return err
-			}
-			if n == 0 {
-				if void, err = s.voided(v, m.Seen); err != nil || void != nil {
-					return err
-				}
-			}
-			scopes, err := s.readable(v, m.Scopes)
-			if err != nil {
-				return err
-			}
-			c, err = s.chunk(v, scopes, at, n == 0 && m.Table == "" && m.After == nil)
-			return err
-		})
+		c, void, err := s.portion(ctx, m, p, start)
 		if err != nil {
 			return s.fail("fetch", s.confess(ctx, err))
 		}
@@ -47,10 +34,35 @@ func (s *Session) fetch(ctx context.Context, m *wire.Fetch, emit func(wire.Messa
 		if c.Done {
 			break
 		}
-		at = place{table: c.Table, after: c.After}
+		p = portion{at: place{table: c.Table, after: c.After}, seen: c.At}
 	}
 	s.hub.note(s.device, func(p *presence) { p.progress = p.seen })
 	return nil
+}
+
+// portion returns one chunk, or what a device must do that fetched rows of a state
+// which is gone.
+func (s *Session) portion(ctx context.Context, m *wire.Fetch, p portion, start change.Cursor) (c *wire.Chunk, void *wire.Rebase, err error) {
+	err = s.hub.view(ctx, func(v View) (err error) {
+		if err := s.abreast(); err != nil {
+			return err
+		}
+		if void, err = s.voided(v, p.seen); err != nil || void != nil {
+			return err
+		}
+		if p.scopes, err = s.readable(v, m.Scopes); err != nil {
+			return err
+		}
+		if err = s.share(v, &p, start); err != nil || p.key != "" {
+			return err
+		}
+		c, err = s.chunk(v, p.scopes, p.at, p.first)
+		return err
+	})
+	if err == nil && void == nil && p.key != "" {
+		c, err = s.shared(ctx, &p)
+	}
+	return c, void, err
 }
 
 // A place is where a bootstrap has come to.

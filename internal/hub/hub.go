@@ -45,6 +45,8 @@ type Config struct {
 	NoSalvage bool
 	// Parcel opens sealed outboxes; devices learn its recipient. nil: none are taken.
 	Parcel *parcel.Key
+	// Chunks shares bootstrap chunks between devices. nil: each one's are read for it.
+	Chunks Chunks
 	// Tell lets the hubs of other processes that serve the store hear, through Heard, that
 	// something about a device changed which the change log does not show; zero: about
 	// any. It must not block. nil: there are no others.
@@ -115,6 +117,7 @@ type Hub struct {
 	patience patience
 
 	parcelKey *parcel.Key // nil: no sealed outboxes are taken
+	shelf     shelf
 
 	randMu sync.Mutex
 	rand   io.Reader
@@ -151,6 +154,7 @@ func New(ctx context.Context, cfg Config) (*Hub, error) {
 	}
 	h.hlc = clock.NewHLC(cfg.Clock, 0, MaxDrift)
 	h.parcelKey, h.copies, h.tell = cfg.Parcel, cfg.Copies, cfg.Tell
+	h.shelf = newShelf(cfg.Chunks, cfg.SealKey)
 	h.past.key, h.past.recover, h.past.noSalvage = cfg.SealKey, cfg.Recover, cfg.NoSalvage
 	h.patience.waits = 1 // what waits is not known yet: the first push looks
 	if err := h.remember(ctx); err != nil {
