@@ -33,6 +33,7 @@ var known = []struct {
 	{serve.ErrNoTables, exitUsage, "a new hub needs its tables: tidemark hub --config tidemark.yaml --import APP.db, or --schema"},
 	{serve.ErrHubExists, exitUsage, "start it without --import, or name another directory with --data"},
 	{serve.ErrNoConfig, exitUsage, "tidemark init APP.db -o tidemark.yaml proposes one; then: tidemark hub --config tidemark.yaml"},
+	{serve.ErrKeys, exitUsage, "all hubs of one database have the same keys: copy tls/, seal.key and parcel.key into the data directory, cp -a or scp -rp; nothing was changed"},
 	{serve.ErrNoURL, exitUsage, "start the hub once, set hub.url in tidemark.yaml, or give --url https://HOST:PORT"},
 	{run.ErrNoRecipient, exitFailed, "tidemark outbox recipient prints it at the hub: give it with --recipient age1…"},
 	{run.ErrNoTransaction, exitUsage, "tidemark queue list FILE shows them, with their ids"},

@@ -15,20 +15,25 @@ import (
 )
 
 func initVerb(d *door) *cobra.Command {
-	var out string
+	var out, database string
 	var force bool
 	c := &cobra.Command{
-		Use:   "init APP.db",
-		Short: "Propose a tidemark.yaml from an existing SQLite file",
+		Use:   "init [APP.db]",
+		Short: "Propose a tidemark.yaml from an existing SQLite file or PostgreSQL database",
 		Long: `Init reads an application's SQLite file, and changes nothing in it. It proposes which
 tables sync, which rows go where, and who wins a conflict; and it says what cannot sync
-as it is, and how to fix each. The proposal is a starting point: read it.`,
+as it is, and how to fix each. With --database it looks at the tables of a PostgreSQL database
+instead, and not at their rows. The proposal is a starting point: read it.`,
 		Example: `  tidemark init shop.db
   tidemark init shop.db -o rules.yaml
+  tidemark init --database postgres://tidemark@db.example.org/shop
   tidemark init shop.db -o - --json`,
-		Args: args(cobra.ExactArgs(1)),
+		Args: args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			p, err := readProposal(cmd.Context(), list[0])
+			if (len(list) == 1) == (database != "") {
+				return fail(exitUsage, errors.New("init reads one thing: a SQLite file, or a PostgreSQL database"), "tidemark init APP.db, or tidemark init --database postgres://user@host/name")
+			}
+			from, p, err := propose(cmd.Context(), append(list, "")[0], database)
 			if err != nil {
 				return err
 			}
@@ -46,14 +51,15 @@ as it is, and how to fix each. The proposal is a starting point: read it.`,
 				Config string `json:"config"`
 				YAML   string `json:"yaml"`
 				*proposal.Proposal
-			}{list[0], out, p.YAML(), p}
+			}{from.name, out, p.YAML(), p}
 			return d.show(result, func(w io.Writer) {
 				fmt.Fprint(w, p.Report())
-				fmt.Fprintf(w, "\nwrote %s; read it, then: tidemark hub --config %s --import %s\n", word(out), word(out), word(list[0]))
+				fmt.Fprintf(w, "\nwrote %s; read it, then: tidemark hub --config %s %s %s\n", word(out), word(out), from.flag, word(from.name))
 			})
 		},
 	}
 	c.Flags().StringVarP(&out, "output", "o", configName, "the file to write; - for standard output")
+	c.Flags().StringVar(&database, "database", "", "a PostgreSQL database to look at, like postgres://user@host/name")
 	c.Flags().BoolVar(&force, "force", false, "replace the file when it exists")
 	_ = c.MarkFlagFilename("output", "yaml", "yml")
 	return c

@@ -48,7 +48,7 @@ exactly once, offline for as long as it takes. Applications keep using plain SQL
 	add("hub", hubVerb(d), deviceVerb(d), conflictsVerb(d), leaseVerb(d), schemaVerb(d))
 	add("edge", joinVerb(d), edgeVerb(d), syncVerb(d), verifyVerb(d), migrateVerb(d), detachVerb(d))
 	add("both", statusVerb(d), queueVerb(d), outboxVerb(d), doctorVerb(d))
-	root.AddCommand(versionVerb(d), &cobra.Command{
+	root.AddCommand(benchVerb(d), versionVerb(d), &cobra.Command{
 		Use: "exit-codes", Short: "What the exit codes mean", Long: exitHelp,
 	})
 	return root

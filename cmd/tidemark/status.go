@@ -131,6 +131,7 @@ func (d *door) hubStatus(ctx context.Context, off *serve.Office) error {
 		OldestUnsafe     float64 `json:"oldest_unsafe_seconds"`
 		UnsafeDevice     string  `json:"oldest_unsafe_device,omitempty"`
 		pastStatus
+		loadStatus
 		Histories hub.Histories `json:"histories"`
 		Lost      []lostRow     `json:"lost,omitempty"` // tables that tidemark.yaml names and the hub cannot serve
 		Devices   []deviceRow   `json:"devices"`
@@ -143,7 +144,7 @@ func (d *door) hubStatus(ctx context.Context, off *serve.Office) error {
 		out.URL = at.URL
 	}
 	if off.Dir.Serving() {
-		out.State = "listening"
+		out.State, out.Load = "listening", off.Dir.ReadLoad()
 	}
 	if out.Devices, out.UnsafeDevice, err = statusRows(ctx, d, off.Core, h); err != nil {
 		return err
@@ -165,7 +166,7 @@ func (d *door) hubStatus(ctx context.Context, off *serve.Office) error {
 		if out.Behind != nil {
 			state += ", and serves nothing"
 		}
-		facts(w, append([][2]string{{"  unsafe work", unsafe}, {"  state", state}, {"  quarantine", parked},
+		facts(w, append([][2]string{{"  unsafe work", unsafe}, {"  state", state}, {"  load", out.loadText()}, {"  quarantine", parked},
 			{"  receipts", count(int64(out.Receipts))}, {"  tables", tablesText(out.Tables, out.Lost)}, {"  as of", h.At.Local().Format(time.DateTime)}}, append(historyFacts(h.Histories), out.facts()...)...))
 		fmt.Fprintln(w)
 		deviceTable(d, w, out.Devices)

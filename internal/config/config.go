@@ -30,6 +30,17 @@ type Hub struct {
 	Copies    string
 	Rollback  string
 	Salvage   string
+	Database  Database
+	Redis     string
+}
+
+// Database is the PostgreSQL database that a hub serves. In the zero value it is the
+// SQLite file in the hub's directory.
+type Database struct {
+	DSN    string   // hub.database
+	Listen string   // hub.listen_database
+	Pooled string   // hub.pooled
+	Types  []string // hub.types
 }
 
 // Limits bound what one device may ask of the hub.
@@ -39,6 +50,10 @@ type Limits struct {
 	Row         Size
 	Rows        int
 	Sessions    int
+	InFlight    int // 0: as many as fit the machine
+	Queue       int
+	Memory      Size // 0: as much as fits the machine
+	Cache       Size
 }
 
 // Retention says how long the hub keeps what it no longer strictly needs.
@@ -63,12 +78,15 @@ const (
 	DefaultRow         = 16 * MiB
 	DefaultRows        = 500_000
 	DefaultSessions    = 10_000
+	DefaultQueue       = 10_000
+	DefaultCache       = 64 * MiB
 	DefaultLog         = 30 * day
 	DefaultHeartbeat   = 15 * time.Second
 	DefaultTokenTTL    = 24 * time.Hour
 	DefaultCopies      = "allow"
 	DefaultRollback    = "wait"
 	DefaultSalvage     = "true"
+	DefaultPooled      = "false"
 	DefaultRetryMax    = time.Minute
 	DefaultRedo        = 64 * MiB
 	DefaultRedoAge     = 30 * day

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -23,7 +24,9 @@ type key struct {
 }
 
 // keys are all settings outside tables:, in the order of the reference page.
-func keys() []key {
+func keys() []key { return slices.Concat(addressKeys(), limitKeys(), hubKeys(), edgeKeys()) }
+
+func addressKeys() []key {
 	return []key{
 		{path: "hub.name", field: func(c *Config) any { return &c.Hub.Name }, def: DefaultName,
 			doc: "What the hub calls itself, for people."},
@@ -31,6 +34,11 @@ func keys() []key {
 			doc: "Address and port to serve on. Without an address: all of them."},
 		{path: "hub.url", field: func(c *Config) any { return &c.Hub.URL }, check: checkURL,
 			doc: "How devices reach the hub; goes into join tokens. Without it: this machine's name and the port of `listen`."},
+	}
+}
+
+func limitKeys() []key {
+	return []key{
 		{path: "hub.limits.frame", field: func(c *Config) any { return &c.Hub.Limits.Frame }, def: DefaultFrame, low: 64 * KiB, high: GiB,
 			doc: "Largest message accepted."},
 		{path: "hub.limits.transaction", field: func(c *Config) any { return &c.Hub.Limits.Transaction }, def: DefaultTransaction, low: 64 * KiB, high: 4 * GiB,
@@ -41,6 +49,19 @@ func keys() []key {
 			doc: "How many rows one transaction may touch."},
 		{path: "hub.limits.sessions", field: func(c *Config) any { return &c.Hub.Limits.Sessions }, def: DefaultSessions, low: 1, high: 1_000_000,
 			doc: "How many devices may be connected at once; more are asked to come back later."},
+		{path: "hub.limits.in_flight", field: func(c *Config) any { return &c.Hub.Limits.InFlight }, low: 1, high: 1_000_000,
+			doc: "How much work is done at once: a small push or a pull counts 1, a part of a bootstrap 8. Without it: 32 for each processor, and at least 64."},
+		{path: "hub.limits.queue", field: func(c *Config) any { return &c.Hub.Limits.Queue }, def: DefaultQueue, low: 1, high: 1_000_000,
+			doc: "How many requests of a kind may wait for their turn; who comes after them is asked to come back later."},
+		{path: "hub.limits.memory", field: func(c *Config) any { return &c.Hub.Limits.Memory }, low: 16 * MiB, high: 1024 * GiB,
+			doc: "How many bytes requests and unsent answers may take; as much again may wait. Without it: an eighth of the machine's memory, from 64MiB to 1GiB."},
+		{path: "hub.limits.cache", field: func(c *Config) any { return &c.Hub.Limits.Cache }, def: DefaultCache, low: MiB, high: 1024 * GiB,
+			doc: "How much memory keeps parts of bootstraps that many devices ask for."},
+	}
+}
+
+func hubKeys() []key {
+	return []key{
 		{path: "hub.retention.log", field: func(c *Config) any { return &c.Hub.Retention.Log }, def: DefaultLog, low: time.Hour, high: 3650 * day,
 			doc: "How long the change log reaches back. A device away for longer downloads its data anew; its unsent work is kept."},
 		{path: "hub.heartbeat", field: func(c *Config) any { return &c.Hub.Heartbeat }, def: DefaultHeartbeat, low: time.Second, high: 10 * time.Minute,
@@ -53,6 +74,21 @@ func keys() []key {
 			doc: "What a hub does that finds its database put back from a copy: `wait` serves nothing until the operator says what for (`tidemark hub --restored`); `recover` takes back what the devices had handed in, at once."},
 		{path: "hub.salvage", field: func(c *Config) any { return &c.Hub.Salvage }, def: DefaultSalvage, check: among("true", "false"),
 			doc: "Whether devices offer a hub that was restored the rows that it lost and they still hold. They come into quarantine, for a person to decide."},
+		{path: "hub.database", field: func(c *Config) any { return &c.Hub.Database.DSN }, check: checkDatabase,
+			doc: "The PostgreSQL database to serve, like `postgres://tidemark@db.example.com/shop`. `${NAME}` stands for an environment variable; passwords may also come by PGPASSWORD or PGPASSFILE. Without it: SQLite, in the hub's own directory."},
+		{path: "hub.listen_database", field: func(c *Config) any { return &c.Hub.Database.Listen }, check: checkDatabase,
+			doc: "The same database reached directly, where `hub.database` leads through pgbouncer in transaction mode: for the connection that hears of commits, and to make tables."},
+		{path: "hub.pooled", field: func(c *Config) any { return &c.Hub.Database.Pooled }, def: DefaultPooled, check: among("true", "false"),
+			doc: "Whether `hub.database` leads through pgbouncer in transaction mode."},
+		{path: "hub.redis", field: func(c *Config) any { return &c.Hub.Redis }, check: checkRedis,
+			doc: "A Redis that the hub's processes share parts of bootstraps through, like `redis://cache.example.com:6379/0`; rediss:// and unix:// work, too, and `${NAME}` stands for an environment variable, a password for one. What is kept there is encrypted. Without it, or while it is away: memory."},
+		{path: "hub.types", field: func(c *Config) any { return &c.Hub.Database.Types },
+			doc: "PostgreSQL types of single columns for tables that `hub --import` or `hub --schema` makes, like `visit.seen_at timestamptz`."},
+	}
+}
+
+func edgeKeys() []key {
+	return []key{
 		{path: "edge.hub", field: func(c *Config) any { return &c.Edge.Hub }, check: checkURL,
 			doc: "The hub's address, when it differs from the one in the join token."},
 		{path: "edge.files", field: func(c *Config) any { return &c.Edge.Files },
@@ -178,6 +214,32 @@ func among(words ...string) func(string) error {
 		}
 		return fmt.Errorf("want %s, not %q", strings.Join(words, " or "), s)
 	}
+}
+
+// checkDatabase never repeats what it was given: there may be a password in it.
+func checkDatabase(s string) error {
+	if wholeVariable.MatchString(s) {
+		return nil
+	}
+	for _, scheme := range []string{"postgres://", "postgresql://"} {
+		if strings.HasPrefix(s, scheme) {
+			return nil
+		}
+	}
+	return errors.New("want an address like postgres://user@db.example.com/name, or ${NAME}, an environment variable that holds one")
+}
+
+// checkRedis never repeats what it was given, either.
+func checkRedis(s string) error {
+	if wholeVariable.MatchString(s) {
+		return nil
+	}
+	for _, scheme := range []string{"redis://", "rediss://", "unix://"} {
+		if strings.HasPrefix(s, scheme) {
+			return nil
+		}
+	}
+	return errors.New("want an address like redis://cache.example.com:6379/0, or ${NAME}, an environment variable that holds one")
 }
 
 func checkURL(s string) error {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"testing"
+
+	"github.com/tidemark-sync/tidemark/change"
 )
 
 func TestBellNeverMissesAStrike(t *testing.T) {
 	b := newBell()
-	first, second := b.listener(), b.listener()
+	first, second := b.listener(change.DeviceID{}), b.listener(change.DeviceID{})
 	ctx, stop := context.WithCancel(context.Background())
 	b.strike()
 	b.strike() // nobody waited in between: one wake is enough

@@ -12,7 +12,6 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/config"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
-	sqlitestore "github.com/tidemark-sync/tidemark/internal/store/sqlite"
 )
 
 // An exam looks at what Tidemark itself knows, too.
@@ -23,23 +22,25 @@ const reachTimeout = 10 * time.Second
 // CheckHub looks at a hub's data directory.
 func CheckHub(ctx context.Context, dir HubDir, now clock.Clock) []checkup.Finding {
 	c := &exam{}
-	if err := dir.exists(); err != nil {
+	b, conf, err := dir.find("")
+	if b == nil {
+		c.Add("config", checkup.Bad, "tidemark config reference explains every key", "%v", err)
+		return c.Found
+	}
+	if err := b.exists(ctx); err != nil {
 		c.Add("data", checkup.Bad, "tidemark hub --config tidemark.yaml --import APP.db makes one", "%v", err)
 		return c.Found
 	}
-	c.File(dir.DB())
-	c.Disk(dir.DB())
-	c.Engines(ctx)
-	conf, err := loadConfig(dir.Config())
+	b.examine(ctx, c)
 	if err == nil {
-		err = CheckConfig(conf, dir.DB())
+		err = b.fits(ctx, conf)
 	}
 	if err != nil {
 		c.Add("config", checkup.Bad, "tidemark config reference explains every key", "%v", err)
 	} else {
 		c.Add("config", checkup.Good, "", "%d tables sync", len(conf.Tables.Tables))
 	}
-	c.past(dir)
+	c.past(ctx, b, dir)
 	at, err := dir.ReadEndpoint()
 	switch {
 	case !dir.Serving():
@@ -53,8 +54,8 @@ func CheckHub(ctx context.Context, dir HubDir, now clock.Clock) []checkup.Findin
 }
 
 // past asks whether the hub waits for a word about a database that was put back.
-func (c *exam) past(dir HubDir) {
-	b, err := hub.PeekBehind(func(kind, id string) ([]byte, error) { return sqlitestore.Peek(dir.DB(), kind, id) })
+func (c *exam) past(ctx context.Context, db base, dir HubDir) {
+	b, err := hub.PeekBehind(func(kind, id string) ([]byte, error) { return db.peek(ctx, kind, id) })
 	switch {
 	case err != nil:
 		c.Add("history", checkup.Bad, "", "%v", err)

@@ -15,4 +15,9 @@
 //
 // Any number of processes may open it as an Office, for administration; one at a
 // time serves it as a Hub.
+//
+// Instead of hub.db there may be a PostgreSQL database (a base is either). That one any
+// number of hubs serve at once, each with a directory of its own and the same keys. They
+// tell one another over the vine what the change log does not show, and one at a time
+// has the duty of the chores.
 package serve

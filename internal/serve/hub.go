@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -18,8 +17,7 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/config"
 	"github.com/tidemark-sync/tidemark/internal/disk"
 	"github.com/tidemark-sync/tidemark/internal/hub"
-	sqlitestore "github.com/tidemark-sync/tidemark/internal/store/sqlite"
-	"github.com/tidemark-sync/tidemark/internal/wire"
+	postgresstore "github.com/tidemark-sync/tidemark/internal/store/postgres"
 	"github.com/tidemark-sync/tidemark/internal/wire/transport"
 )
 
@@ -32,7 +30,10 @@ type HubConfig struct {
 	Listen     string // "" means the configuration's
 	// Revive begins a new life of a hub whose database was put back from a copy:
 	// change.Restored or change.Undone; "" does not.
-	Revive   change.BranchMode
+	Revive change.BranchMode
+	// Database is the address of a PostgreSQL database to serve; "" means the
+	// configuration's, else the one that an earlier start was given, else SQLite.
+	Database string
 	URL      string // how devices reach the hub; "" means the configuration's, else the address
 	Clock    clock.Clock
 	Rand     io.Reader
@@ -68,6 +69,12 @@ type Hub struct {
 	revived  *change.Branch
 	lives    []change.Epoch // that ever were here; used by one goroutine at a time
 	noted    change.Cursor  // what lineage.json says; used by one goroutine at a time
+	base     base
+	notes    []string // what is different in tables that Start made
+
+	duty atomic.Pointer[postgresstore.Duty] // of the chores; nil: another process has it, or none needs it
+
+	reception *reception // nil before Start
 }
 
 // NewHub checks the configuration.
@@ -114,7 +121,11 @@ func (h *Hub) Start(ctx context.Context) (err error) {
 		}
 	}()
 	if h.cfg.Revive != "" { // nothing can be put back where nothing was: a mistyped path
-		if err := h.cfg.Dir.exists(); err != nil {
+		b, _, err := h.cfg.Dir.find(h.cfg.Database)
+		if b != nil {
+			err = b.exists(ctx)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -128,7 +139,7 @@ func (h *Hub) Start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	h.office, err = openOffice(ctx, OfficeConfig{Dir: h.cfg.Dir, Clock: h.cfg.Clock, Rand: h.cfg.Rand, Logger: h.log, NoSync: h.cfg.NoSync}, conf)
+	h.office, err = openOffice(ctx, h.base, h.opening(conf))
 	if err != nil {
 		return err
 	}
@@ -141,98 +152,6 @@ func (h *Hub) Start(ctx context.Context) (err error) {
 	ctx, h.stop = context.WithCancel(ctx)
 	h.serve(ctx, conf)
 	return nil
-}
-
-// prepare puts the configuration in force and creates the database when there
-// is none.
-func (h *Hub) prepare(ctx context.Context) (*config.Config, error) {
-	conf, raw, err := h.config()
-	if err != nil {
-		return nil, err
-	}
-	switch err = h.cfg.Dir.exists(); {
-	case err == nil && h.cfg.Import+h.cfg.Schema != "":
-		return nil, fmt.Errorf("import %s into %s: %w", h.cfg.Import+h.cfg.Schema, string(h.cfg.Dir), ErrHubExists)
-	case errors.Is(err, ErrNoHub) && h.cfg.Import+h.cfg.Schema == "":
-		return nil, fmt.Errorf("%s: %w", string(h.cfg.Dir), ErrNoTables)
-	case err != nil && !errors.Is(err, ErrNoHub):
-		return nil, err
-	}
-	// First the configuration: what makes the directory a hub is the database.
-	if raw != nil {
-		if err := h.fits(conf, err != nil); err != nil {
-			return nil, err
-		}
-		if err := disk.WriteFile(h.cfg.Dir.Config(), raw); err != nil {
-			return nil, err
-		}
-	}
-	if err != nil {
-		if err := h.create(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return conf, nil
-}
-
-// fits compares a configuration that is to be put in force with the tables that
-// there are, or will be.
-func (h *Hub) fits(conf *config.Config, fresh bool) error {
-	tables := h.cfg.Dir.DB()
-	if fresh {
-		tables = h.cfg.Import + h.cfg.Schema
-		script, err := readScript(tables)
-		if err != nil || script != nil && h.cfg.Import == "" {
-			return err // what a script makes is known when it ran
-		}
-	}
-	if err := CheckConfig(conf, tables); err != nil {
-		return fmt.Errorf("configuration %s for the tables of %s: %w", h.cfg.ConfigFile, tables, err)
-	}
-	return nil
-}
-
-// The refusals of prepare.
-var (
-	ErrHubExists = errors.New("the directory holds a hub already")
-	ErrNoTables  = errors.New("the directory holds no hub yet")
-	ErrNoConfig  = errors.New("no configuration")
-)
-
-// config reads the configuration; raw is its text when it is to be put in force.
-func (h *Hub) config() (conf *config.Config, raw []byte, err error) {
-	path := h.cfg.ConfigFile
-	if path == "" {
-		path = h.cfg.Dir.Config()
-	}
-	raw, err = os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, fmt.Errorf("%s: %w", path, ErrNoConfig)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("read configuration: %w", err)
-	}
-	if conf, err = loadConfig(path); err != nil {
-		return nil, nil, err
-	}
-	if h.cfg.ConfigFile == "" {
-		raw = nil
-	}
-	return conf, raw, nil
-}
-
-// create makes the database of a new hub.
-func (h *Hub) create(ctx context.Context) error {
-	if err := h.cfg.Dir.forgetNote(); err != nil {
-		return err
-	}
-	if h.cfg.Import == "" {
-		return createTables(h.cfg.Dir.DB(), h.cfg.Schema)
-	}
-	if err := sqlitestore.Import(h.cfg.Import, h.cfg.Dir.DB(), h.cfg.Progress); err != nil {
-		return fmt.Errorf("import %s: %w", h.cfg.Import, err)
-	}
-	return ctx.Err()
 }
 
 func (h *Hub) listen(conf *config.Config) error {
@@ -255,7 +174,8 @@ func (h *Hub) listen(conf *config.Config) error {
 	if h.at.URL == "" {
 		h.at.URL = "https://" + reachable(h.listener.Addr())
 	}
-	h.server, err = transport.NewServer(transport.ServerConfig{Identity: id, Core: reception{h, int64(conf.Hub.Limits.Sessions), new(atomic.Int64)}, Name: conf.Hub.Name, Logger: h.log,
+	h.reception = newReception(h, conf.Hub.Limits)
+	h.server, err = transport.NewServer(transport.ServerConfig{Identity: id, Core: h.reception, Name: conf.Hub.Name, Logger: h.log,
 		Heartbeat: conf.Hub.Heartbeat, MaxFrame: int(conf.Hub.Limits.Frame) + frameRoom})
 	if err != nil {
 		return err
@@ -288,7 +208,12 @@ func (h *Hub) serve(ctx context.Context, conf *config.Config) {
 		}
 	})
 	h.wait.Go(func() { h.toll(ctx) })
-	h.wait.Go(func() { h.lookOut(ctx) })
+	h.wait.Go(func() { h.base.look(ctx, h.bell.strike) })
+	if h.office.server != nil {
+		h.wait.Go(func() { h.carry(ctx) })
+		h.wait.Go(func() { h.serveTogether(ctx) })
+		h.office.vine.say(change.DeviceID{}) // perhaps under rules that are new to the others
+	}
 	for _, c := range h.chores(conf) {
 		h.wait.Go(func() { h.care(ctx, c) })
 	}
@@ -296,6 +221,7 @@ func (h *Hub) serve(ctx context.Context, conf *config.Config) {
 
 // toll strikes the bell whenever the store changed.
 func (h *Hub) toll(ctx context.Context) {
+	lost := false
 	for ctx.Err() == nil {
 		var since change.Cursor
 		err := h.office.Store.View(ctx, func(v hub.View) (err error) {
@@ -306,31 +232,17 @@ func (h *Hub) toll(ctx context.Context) {
 		if err == nil {
 			err = h.office.Store.Wait(ctx, since)
 		}
-		if err != nil && ctx.Err() == nil {
+		if lost && err == nil {
+			h.log.Info("the database answers again")
+		}
+		if err != nil && ctx.Err() == nil && !lost {
 			h.log.Error("wait for changes", "error", err.Error())
+		}
+		if lost = err != nil; lost {
 			select {
 			case <-ctx.Done():
 			case <-time.After(time.Second):
 			}
-		}
-	}
-}
-
-// lookOut strikes the bell for what the change log does not show: a device that
-// was revoked, or given other scopes, by another process.
-func (h *Hub) lookOut(ctx context.Context) {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	v := disk.Versions{Path: h.cfg.Dir.DB()}
-	defer v.Close()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if v.Changed() {
-			h.bell.strike()
 		}
 	}
 }
@@ -346,15 +258,16 @@ type chore struct {
 // devices, and old history.
 func (h *Hub) chores(conf *config.Config) []chore {
 	return []chore{
-		{"look at the tables", refreshEvery, func(ctx context.Context) error { return h.office.Core.Reload(ctx, &conf.Tables) }},
+		{"look at the tables", refreshEvery, func(ctx context.Context) error { return h.office.Core.CatchUp(ctx) }},
+		{"note how busy it is", flushEvery, func(context.Context) error { return disk.WriteJSON(h.cfg.Dir.load(), h.Load()) }},
 		{"note devices", flushEvery, func(ctx context.Context) error { return h.office.Core.Flush(ctx) }},
 		{"note the database's state", flushEvery, h.takeNote},
-		{"sift what was salvaged", siftEvery, func(ctx context.Context) error { return h.office.Core.Sift(ctx) }},
-		{"try again what waits for lost work", siftEvery, func(ctx context.Context) error { return h.office.Core.Await(ctx) }},
-		{"prune history", retainEvery, func(ctx context.Context) error {
+		{"sift what was salvaged", siftEvery, h.alone(func(ctx context.Context) error { return h.office.Core.Sift(ctx) })},
+		{"try again what waits for lost work", siftEvery, h.alone(func(ctx context.Context) error { return h.office.Core.Await(ctx) })},
+		{"prune history", retainEvery, h.alone(func(ctx context.Context) error {
 			_, err := h.office.Core.Retain(ctx, conf.Hub.Retention.Log)
 			return err
-		}},
+		})},
 	}
 }
 
@@ -372,47 +285,6 @@ func (h *Hub) care(ctx context.Context, c chore) {
 			h.log.Error("look after the hub", "what", c.what, "error", err.Error())
 		}
 	}
-}
-
-// reception is the hub as the transport sees it.
-type reception struct {
-	h        *Hub
-	most     int64 // sessions at once
-	sessions *atomic.Int64
-}
-
-func (r reception) Authenticate(ctx context.Context, fingerprint change.Hash) (change.DeviceID, error) {
-	return r.h.office.Core.Authenticate(ctx, fingerprint)
-}
-
-func (r reception) Join(ctx context.Context, secret string, spki []byte) (change.DeviceID, error) {
-	if err := r.h.office.Core.Standstill(); err != nil {
-		return change.DeviceID{}, err
-	}
-	id, _, err := r.h.office.Core.Join(ctx, secret, spki)
-	return id, err
-}
-
-// Session starts a session, or asks the device to come back later: ten thousand
-// devices that return at once must be turned away politely, not starve each other.
-func (r reception) Session(ctx context.Context, device change.DeviceID) (wire.Peer, func(context.Context) error, error) {
-	context.AfterFunc(ctx, func() { r.sessions.Add(-1) })
-	if r.sessions.Add(1) > r.most {
-		return busy{}, nil, nil
-	}
-	return r.h.office.Core.NewSession(device), r.h.bell.listener(), nil
-}
-
-// busyFor is how long a device that is turned away is asked to stay away; it adds
-// jitter of its own.
-const busyFor = 10 * time.Second
-
-// busy is the peer of a device that is turned away.
-type busy struct{}
-
-func (busy) Receive(context.Context, wire.Message, func(wire.Message) error) error {
-	return &wire.Fault{Code: "busy", Message: "the hub has as many sessions as it takes (hub.limits.sessions)",
-		Hint: "it is tried again by itself", RetryAfter: busyFor}
 }
 
 // Wait blocks until ctx ends or the hub cannot go on by itself.
@@ -438,7 +310,7 @@ func (h *Hub) Stop() error {
 	var err error
 	if h.office != nil {
 		ctx, end := context.WithTimeout(context.Background(), 5*time.Second)
-		err = errors.Join(h.office.Core.Flush(ctx), h.takeNote(ctx))
+		err = errors.Join(h.office.Core.Flush(ctx), h.takeNote(ctx), h.retire(ctx))
 		end()
 	}
 	return errors.Join(err, h.release())

@@ -34,6 +34,9 @@ func (d HubDir) tls() string      { return filepath.Join(string(d), "tls") }
 func (d HubDir) lock() string     { return filepath.Join(string(d), "lock") }
 func (d HubDir) endpoint() string { return filepath.Join(string(d), "endpoint.json") }
 
+// load is how busy the serving process said it is.
+func (d HubDir) load() string { return filepath.Join(string(d), "load.json") }
+
 // parcelKey opens the sealed outboxes of the hub's devices.
 func (d HubDir) parcelKey() string { return filepath.Join(string(d), "parcel.key") }
 
@@ -84,4 +87,14 @@ func (d HubDir) Serving() bool {
 	}
 	pid, err := os.ReadFile(d.lock()) // of whoever has the lock
 	return err == nil && string(pid) == strconv.Itoa(at.PID)
+}
+
+// ReadLoad reads how busy the serving process was when it last said so, some seconds
+// ago; nil when none serves, or none said so yet.
+func (d HubDir) ReadLoad() *Load {
+	var l Load
+	if !d.Serving() || disk.ReadJSON(d.load(), &l) != nil {
+		return nil
+	}
+	return &l
 }

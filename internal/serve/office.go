@@ -7,12 +7,14 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"time"
 
+	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/clock"
 	"github.com/tidemark-sync/tidemark/internal/config"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/parcel"
-	sqlitestore "github.com/tidemark-sync/tidemark/internal/store/sqlite"
+	postgresstore "github.com/tidemark-sync/tidemark/internal/store/postgres"
 	"github.com/tidemark-sync/tidemark/internal/wire/transport"
 )
 
@@ -32,28 +34,38 @@ type Office struct {
 	Dir    HubDir
 	Config *config.Config
 	Core   *hub.Hub
-	Store  *sqlitestore.Store
+	Store  Store
 
-	rand io.Reader
+	base   base
+	rand   io.Reader
+	chunks chunks
+
+	// What goes on between the processes that serve one database; nil where one serves a file.
+	server *postgresstore.Store
+	vine   *vine
 }
 
 // OpenOffice opens the hub of a directory under the configuration in force.
 func OpenOffice(ctx context.Context, cfg OfficeConfig) (*Office, error) {
-	if err := cfg.Dir.exists(); err != nil {
+	b, conf, err := cfg.Dir.find("")
+	if err != nil && b == nil {
 		return nil, err
 	}
-	conf, err := loadConfig(cfg.Dir.Config())
+	if err := b.exists(ctx); err != nil {
+		return nil, err
+	}
 	if err != nil {
 		return nil, err
 	}
-	return openOffice(ctx, cfg, conf)
+	return openOffice(ctx, b, opening{OfficeConfig: cfg, conf: conf})
 }
 
-func openOffice(ctx context.Context, cfg OfficeConfig, conf *config.Config) (_ *Office, err error) {
+func openOffice(ctx context.Context, b base, cfg opening) (_ *Office, err error) {
+	conf := cfg.conf
 	rules := &conf.Tables
-	store, err := sqlitestore.Open(sqlitestore.Config{
-		Path: cfg.Dir.DB(), Rules: rules, Clock: cfg.Clock, Rand: cfg.Rand, Logger: cfg.Logger, NoSync: cfg.NoSync,
-	})
+	vine := newVine()
+	cfg.heard = vine.hear
+	store, err := b.open(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -62,18 +74,26 @@ func openOffice(ctx context.Context, cfg OfficeConfig, conf *config.Config) (_ *
 			err = errors.Join(err, store.Close())
 		}
 	}()
-	seal, err := parcel.LoadOrCreateKey(cfg.Dir.parcelKey())
+	o := &Office{Dir: cfg.Dir, Config: conf, Store: store, base: b, rand: cfg.Rand}
+	var seal *parcel.Key
+	var key []byte
+	var tell func(change.DeviceID)
+	if s, ok := store.(*postgresstore.Store); ok {
+		o.server, o.vine, tell = s, vine, vine.say
+		seal, key, err = cfg.Dir.sharedKeys(ctx, store, cfg.Rand)
+	} else {
+		_, seal, key, err = cfg.Dir.loadKeys(cfg.Rand)
+	}
 	if err != nil {
 		return nil, err
 	}
-	key, err := loadSealKey(cfg.Dir.sealKey(), cfg.Rand)
-	if err != nil {
+	if o.chunks, err = openChunks(cfg.OfficeConfig, conf, key); err != nil {
 		return nil, err
 	}
-	core, err := hub.New(ctx, hub.Config{
+	o.Core, err = hub.New(ctx, hub.Config{
 		Store: store, Rules: rules, DDL: store.DDL, Clock: cfg.Clock, Rand: cfg.Rand, Logger: cfg.Logger, Parcel: seal,
 		Copies: hub.CopyPolicy(conf.Hub.Copies), SealKey: key, Recover: conf.Hub.Rollback == "recover", NoSalvage: conf.Hub.Salvage == "false",
-		Name: conf.Hub.Name, Limits: hub.Limits{
+		Chunks: o.chunks, Tell: tell, Name: conf.Hub.Name, Limits: hub.Limits{
 			Frame: int(conf.Hub.Limits.Frame), Tx: int(conf.Hub.Limits.Transaction),
 			Row: int(conf.Hub.Limits.Row), Ops: conf.Hub.Limits.Rows,
 		},
@@ -81,11 +101,22 @@ func openOffice(ctx context.Context, cfg OfficeConfig, conf *config.Config) (_ *
 	if err != nil {
 		return nil, fmt.Errorf("open hub %s: %w", string(cfg.Dir), err)
 	}
-	return &Office{Dir: cfg.Dir, Config: conf, Core: core, Store: store, rand: cfg.Rand}, nil
+	return o, nil
 }
 
+// closeTime is how long other processes are told about what was done last.
+const closeTime = 5 * time.Second
+
 // Close closes the store.
-func (o *Office) Close() error { return o.Store.Close() }
+func (o *Office) Close() error {
+	var err error
+	if o.vine != nil {
+		ctx, end := context.WithTimeout(context.Background(), closeTime)
+		_, err = o.vine.pass(ctx, o.server)
+		end()
+	}
+	return errors.Join(err, o.chunks.close(), o.Store.Close())
+}
 
 // loadConfig reads a configuration with its defaults filled in.
 func loadConfig(path string) (*config.Config, error) {

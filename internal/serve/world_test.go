@@ -26,6 +26,10 @@ type world struct {
 	dir  string
 	hub  *Hub
 	addr string // where the hub listens, from its first start on
+	// dsn is the database, when it is on a server; source the file that its tables come
+	// from, or "": they are there.
+	dsn, source string
+	served      bool // the database is on a server
 }
 
 const shopSQL = `PRAGMA journal_mode=WAL;
@@ -39,6 +43,7 @@ const shopYAML = `tables:
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), addr: "127.0.0.1:0"}
+	w.source = w.path("app.db")
 	sh(t, w.path("app.db"), shopSQL)
 	w.yaml(shopYAML)
 	return w
@@ -54,15 +59,15 @@ func (w *world) yaml(text string) {
 func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
 
 func (w *world) config() HubConfig {
-	return HubConfig{Dir: HubDir(w.path("hub")), Listen: w.addr, Clock: clock.System{}, Rand: rand.Reader, NoSync: true}
+	return HubConfig{Dir: HubDir(w.path("hub")), Listen: w.addr, Database: w.dsn, Clock: clock.System{}, Rand: rand.Reader, NoSync: true}
 }
 
 // up starts the hub, which is created at the first time.
 func (w *world) up() *Hub {
 	w.t.Helper()
 	cfg := w.config()
-	if !exists(cfg.Dir.DB()) {
-		cfg.ConfigFile, cfg.Import = w.path("tidemark.yaml"), w.path("app.db")
+	if !w.served && !exists(cfg.Dir.DB()) || !cfg.Dir.Configured() {
+		cfg.ConfigFile, cfg.Import = w.path("tidemark.yaml"), w.source
 	}
 	h, err := NewHub(cfg)
 	if err != nil {

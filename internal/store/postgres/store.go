@@ -24,8 +24,8 @@ type Config struct {
 	// Listen is the DSN for the one connection that hears of commits. It must not lead
 	// through a pgbouncer in transaction mode. "" is DSN.
 	Listen string
-	Pooled bool         // DSN leads through a pgbouncer in transaction mode: nothing is prepared
-	Rules  *rule.Rules  // the tables to sync; nil syncs none
+	Pooled bool        // DSN leads through a pgbouncer in transaction mode: nothing is prepared
+	Rules  *rule.Rules // the tables to sync; nil syncs none
 	// Common says that other processes serve the database, too, each with rules of its
 	// own: then those that are in force in the database count, and Rules where there are
 	// none yet. Enforce puts Rules in force for all of them.
@@ -33,9 +33,9 @@ type Config struct {
 	// Heard is told the words of other processes, see Store.Tell; "" is that some may have
 	// been missed. It must not block. It may be nil.
 	Heard func(word string)
-	Clock  clock.Clock  // dates the journal; nil is the machine's
-	Rand   io.Reader    // source of the epoch and of backoff; nil is the machine's
-	Log    *slog.Logger // nil logs nothing
+	Clock clock.Clock  // dates the journal; nil is the machine's
+	Rand  io.Reader    // source of the epoch and of backoff; nil is the machine's
+	Log   *slog.Logger // nil logs nothing
 	// Conns is how many connections there are at most, beside the one that listens.
 	// 0 means DefaultConns; there are at least two.
 	Conns int
