@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -35,7 +36,7 @@ Each has a key, a session over TLS and a chain of transactions, and no file.`,
 			if cfg.Dir, err = os.MkdirTemp("", "tidemark-fleet"); err != nil {
 				return err
 			}
-			defer os.RemoveAll(cfg.Dir)
+			defer func() { err = errors.Join(err, os.RemoveAll(cfg.Dir)) }()
 			cfg.Clock, cfg.Rand = d.clock, d.rand
 			cfg.Tell = func(format string, list ...any) { fmt.Fprintf(d.err, format+"\n", list...) }
 			r, err := fleet.Run(cmd.Context(), cfg)

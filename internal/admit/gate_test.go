@@ -30,7 +30,7 @@ func TestGateLetsEverybodyThroughInTurn(t *testing.T) {
 				if i := now.Add(1); i > most.Load() {
 					most.Store(i)
 				}
-				time.Sleep(10 * time.Millisecond) // of the bubble's clock
+				<-time.After(10 * time.Millisecond) // of the bubble's clock
 				now.Add(-1)
 				p.Worked(1)
 				p.Done()

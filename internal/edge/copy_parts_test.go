@@ -50,7 +50,7 @@ func (b *branch) keepFile() (put func()) {
 	}
 	return func() {
 		b.t.Helper()
-		b.clinic.close()
+		b.close()
 		for _, end := range []string{"-wal", "-shm"} {
 			_ = os.Remove(b.clinic.path + end)
 		}

@@ -76,7 +76,7 @@ func (s *Session) start(ctx context.Context, m *wire.Fetch) (c change.Cursor, er
 		return c, fmt.Errorf("read cursor: %w", err)
 	}
 	if c, err = change.ParseCursor(string(b)); err != nil {
-		return change.Cursor{}, nil // what is filed there is none of ours
+		return change.Cursor{}, nil //nolint:nilerr // what is filed there is none of ours
 	}
 	return c, nil
 }

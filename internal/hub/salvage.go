@@ -39,7 +39,7 @@ func (b *batch) salvage(rec *Received, t *change.Transaction) error {
 	gone, other, hidden := 0, 0, 0
 	for i := range t.Ops {
 		op := &t.Ops[i]
-		if wants[i] < wanted && !(wants[i] == had && some && b.amount(op)) {
+		if wants[i] < wanted && (wants[i] != had || !some || !b.amount(op)) {
 			continue
 		}
 		rest.Ops, places = append(rest.Ops, *op), append(places, uint32(i))

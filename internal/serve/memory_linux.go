@@ -14,7 +14,7 @@ func machineMemory() int64 {
 	have := int64(assumedMemory)
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) == nil {
-		have = int64(uint64(info.Totalram) * uint64(info.Unit))
+		have = int64(info.Totalram) * int64(info.Unit)
 	}
 	if b, err := os.ReadFile("/sys/fs/cgroup/memory.max"); err == nil {
 		if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && n > 0 {

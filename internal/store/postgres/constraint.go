@@ -22,7 +22,7 @@ func constraint(table string, err error) error {
 	if !errors.As(err, &pe) {
 		return fmt.Errorf("write to %s: %w", table, err)
 	}
-	kind := ""
+	var kind string
 	switch {
 	case pe.Code == "23505" || pe.Code == "23P01":
 		kind = "unique"

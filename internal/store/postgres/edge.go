@@ -35,7 +35,7 @@ func edgeDefault(expr string, c *column) string {
 		}
 		return ""
 	}
-	text := ""
+	var text string
 	if m := plainNumber.FindStringSubmatch(expr); m != nil {
 		text = m[1]
 	} else if m := plainText.FindStringSubmatch(expr); m != nil {

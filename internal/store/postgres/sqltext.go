@@ -17,15 +17,6 @@ func literal(s string) string {
 	return `'` + strings.ReplaceAll(s, `'`, `''`) + `'`
 }
 
-// prefixed is prefix"a", prefix"b" … as a list.
-func prefixed(prefix string, names []string) []string {
-	out := make([]string, len(names))
-	for i, n := range names {
-		out[i] = prefix + quote(n)
-	}
-	return out
-}
-
 // equals is a0 = b0 AND a1 = b1 ….
 func equals(a, b []string) string {
 	parts := make([]string, len(a))
