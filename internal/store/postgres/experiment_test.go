@@ -39,10 +39,11 @@ type follower struct {
 	stall   time.Duration // the longest time without a change, while there were some
 	last    time.Time
 	started bool
+	begun   chan struct{} // closed with the first change
 }
 
 func newFollower(name string) *follower {
-	f := &follower{name: name, rows: map[int64]int64{}}
+	f := &follower{name: name, rows: map[int64]int64{}, begun: make(chan struct{})}
 	for i := range int64(accounts) {
 		f.rows[i] = each
 	}
@@ -65,6 +66,9 @@ func (f *follower) pulled(n int) {
 	now := time.Now()
 	if f.started {
 		f.stall = max(f.stall, now.Sub(f.last))
+	}
+	if !f.started {
+		close(f.begun)
 	}
 	f.last, f.started = now, true
 }
@@ -187,14 +191,20 @@ func transfer(ctx context.Context, s *Store, r *rand.Rand, device byte) error {
 	})
 }
 
-// stranger holds a transaction open in another database.
-func (x *experiment) stranger(ctx context.Context, dsn string) error {
-	c, err := pgx.Connect(ctx, dsn)
+// stranger holds a transaction open in another database, once somebody reads whom that
+// holds up.
+func (x *experiment) stranger(ctx context.Context, dsn string, reader *follower) error {
+	c, err := pgx.Connect(x.t.Context(), dsn)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = c.Close(context.Background()) }()
-	return script(ctx, c, fmt.Sprintf("BEGIN; CREATE TABLE strange (n int); SELECT pg_sleep(%f); COMMIT", foreign.Seconds()))
+	select {
+	case <-reader.begun:
+	case <-ctx.Done():
+		return errors.New("the control by horizon read nothing")
+	}
+	return script(x.t.Context(), c, fmt.Sprintf("BEGIN; CREATE TABLE strange (n int); SELECT pg_sleep(%f); COMMIT", foreign.Seconds()))
 }
 
 // follow pulls with the store's cursor until ctx ends, and once more.
@@ -316,7 +326,7 @@ func TestTrapP1_ConcurrentWritersAreNeverSkippedTornOrStalled(t *testing.T) {
 	for i := range plainers {
 		writing.Go(func() { fail(x.plain(ctx, uint64(i+10))) })
 	}
-	writing.Go(func() { fail(x.stranger(t.Context(), other)) })
+	writing.Go(func() { fail(x.stranger(ctx, other, horizon)) })
 	writing.Wait()
 	settle()
 	reading.Wait()
