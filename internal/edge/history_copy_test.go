@@ -133,3 +133,30 @@ func TestTrapD5_OutcomeOfALifeThatIsOver(t *testing.T) {
 	a.want("SELECT visits FROM patient", "11") // 10 at the hub, and what waits
 	a.want("SELECT count(*) FROM _tidemark_pending", "1")
 }
+
+// What the outbox holds as confirmed need not be named: the hub's end of the chain tells
+// whether it is there. What only the redo ring holds has to be.
+func TestHello_NamesWhatTheChainDoesNotTell(t *testing.T) {
+	c := enrolled(t)
+	named := func(why string, want bool) {
+		t.Helper()
+		h, err := c.e.Hello("agent", testDevice)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := !h.Newest.ID.IsZero(); got != want {
+			t.Fatalf("%s: a transaction is named: %v", why, got)
+		}
+	}
+	named("nothing was handed in", false)
+	c.add("a", 3)
+	c.dial().sync()
+	named("the hub has the chain", false)
+	if err := c.e.locked(c.e.fork); err != nil {
+		t.Fatal(err)
+	}
+	named("a life of the file is over", true)
+	c.add("b", 1)
+	c.dial().sync()
+	named("the next one's work is there", false)
+}

@@ -65,7 +65,7 @@ func (e *Engine) introduce(h *wire.Hello) error {
 	if err != nil {
 		return err
 	}
-	if h.Newest, err = e.newest(); err != nil {
+	if h.Newest, err = e.landmark(); err != nil {
 		return err
 	}
 	h.Last = uint64(last)

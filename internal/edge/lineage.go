@@ -18,8 +18,8 @@ import (
 // restored; transactions that the hub once confirmed and lacks now, or may lack
 // because it is in another life, mean that the hub was set back. Either way what
 // the hub may lack is offered again, never less: it knows by uuid what it has
-// after all. forked says that this took a new incarnation.
-func (e *Engine) reconcile(m *wire.Welcome) (forked bool, err error) {
+// after all. again says that the file has to greet again, as a new incarnation.
+func (e *Engine) reconcile(m *wire.Welcome) (again bool, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.epoch = m.Epoch
@@ -81,27 +81,23 @@ func (e *Engine) confirmed() (uint64, error) {
 	return uint64(v.Int()), err
 }
 
-// newest is the last transaction that a hub once said it has, of those that are still
-// kept; zero when there is none.
-func (e *Engine) newest() (wire.Landmark, error) {
-	for _, sql := range []string{
-		"SELECT body FROM _tidemark_outbox WHERE state<>0 ORDER BY seq DESC LIMIT 1",
-		"SELECT body FROM _tidemark_redo ORDER BY n DESC LIMIT 1",
-	} {
-		v, ok, err := sqlite.One(e.conn, sql)
-		if err != nil || !ok {
-			if err != nil {
-				return wire.Landmark{}, err
-			}
-			continue
-		}
-		t, err := change.DecodeTransaction([]byte(v.Str()))
-		if err != nil {
-			return wire.Landmark{}, fmt.Errorf("read the last transaction that is at the hub: %w", err)
-		}
-		return wire.LandmarkOf(t), nil
+// landmark is the last transaction that a hub once said it has, of those that are
+// still kept, when the hub has to be asked for it; zero when not. The outbox's own need
+// not be asked for: either the hub's end of the chain fits and tells, or the file begins
+// a new incarnation, and what was settled goes to the redo ring.
+func (e *Engine) landmark() (out wire.Landmark, err error) {
+	if top, err := e.confirmed(); err != nil || top > 0 {
+		return out, err
 	}
-	return wire.Landmark{}, nil
+	v, ok, err := sqlite.One(e.conn, "SELECT body FROM _tidemark_redo ORDER BY n DESC LIMIT 1")
+	if err != nil || !ok {
+		return out, err
+	}
+	t, err := change.DecodeTransaction([]byte(v.Str()))
+	if err != nil {
+		return out, fmt.Errorf("read the last transaction that is at the hub: %w", err)
+	}
+	return wire.LandmarkOf(t), nil
 }
 
 // chainFits reports whether the chain that the hub has is the beginning of ours.

@@ -198,12 +198,8 @@ func (s *Session) welcomed(m *wire.Welcome, emit emitFunc) error {
 	if again, err := s.identify(m); err != nil || again {
 		return s.greetOr(err, emit)
 	}
-	forked, err := s.e.reconcile(m)
-	if err != nil {
-		return err
-	}
-	if forked {
-		return s.greet(emit)
+	if again, err := s.e.reconcile(m); err != nil || again {
+		return s.greetOr(err, emit)
 	}
 	if m.Setup != nil && s.e.fileHash() != s.mending.told { // tables were made for it
 		return s.greet(emit)

@@ -39,7 +39,7 @@ type Hello struct {
 	// be a copy; zero otherwise.
 	Parent change.Incarnation
 	// Newest is the last transaction that a hub said it has, as far as the file still
-	// keeps it; zero when there is none.
+	// keeps it; zero when there is none, and when the hub's end of the chain tells as much.
 	Newest Landmark
 }
 

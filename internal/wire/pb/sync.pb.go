@@ -732,7 +732,7 @@ type Hello struct {
 	At            *Cursor                `protobuf:"bytes,11,opt,name=at,proto3" json:"at,omitempty"`         // state that the file holds
 	Seal          []byte                 `protobuf:"bytes,12,opt,name=seal,proto3" json:"seal,omitempty"`     // that the hub gave out with it
 	Parent        []byte                 `protobuf:"bytes,13,opt,name=parent,proto3" json:"parent,omitempty"` // incarnation that this one continues
-	Newest        *Landmark              `protobuf:"bytes,14,opt,name=newest,proto3" json:"newest,omitempty"` // last transaction that a hub said it has
+	Newest        *Landmark              `protobuf:"bytes,14,opt,name=newest,proto3" json:"newest,omitempty"` // last transaction that a hub said it has, where progress does not tell
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
