@@ -8,6 +8,7 @@ import (
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/rule"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // Delta implements hub.View. It refuses a cursor as Check does.
@@ -43,14 +44,14 @@ func (v *view) Delta(since change.Cursor, self change.Incarnation, scopes []rule
 // entries nobody filters, and for one that never wrote.
 func (v *view) origin(inc change.Incarnation) (int64, error) {
 	if inc.IsZero() {
-		return originNone, nil
+		return ledger.Nobody, nil
 	}
 	id, ok, err := sqlite.One(v.c, `SELECT id FROM _tidemark_origin WHERE inc=?`, change.BlobString(string(inc[:])))
 	if err != nil {
 		return 0, fmt.Errorf("read origin: %w", err)
 	}
 	if !ok {
-		return originNone, nil
+		return ledger.Nobody, nil
 	}
 	return id.Int(), nil
 }
@@ -87,101 +88,49 @@ func (t *table) deltaSQL(entries, here int) string {
 	in := "1"
 	if here == 0 {
 		in = "0"
-	} else if !t.scope.all {
+	} else if !t.scope.All {
 		in = t.inScopes("t.", here)
 	}
 	return "SELECT " + strings.Join(logKeys("l.", len(t.key)), ", ") + ", l.other, t." + sqlite.Quote(t.keyNames[0]) + " IS NOT NULL, " + in + ", " + t.columns +
-		" FROM (SELECT " + keys + ", max(origin <> ? OR op = " + strconv.Itoa(opFollow) + ") AS other FROM _tidemark_log WHERE pos > ? AND +tbl = ? AND scope IN (" + marks(entries) +
+		" FROM (SELECT " + keys + ", max(origin <> ? OR op = " + strconv.Itoa(ledger.Follow) + ") AS other FROM _tidemark_log WHERE pos > ? AND +tbl = ? AND scope IN (" + marks(entries) +
 		") AND +k0 IS NOT NULL GROUP BY " + keys + ") AS l LEFT JOIN " + t.name + " AS t ON " + equals("t.", t.keyNames, logKeys("l.", len(t.key)))
 }
 
 func (v *view) deltaOf(t *table, pos, origin int64, scopes []rule.ScopeID, limit int, emit func(*change.Rows) error) error {
 	var here []change.Value
-	if rel := t.relevant(scopes); len(rel) > 0 {
+	if rel := t.scope.Relevant(scopes); len(rel) > 0 {
 		here = pad(rel)
 	}
 	entries := pad(scopes)
 	q := t.deltaSQL(len(entries), len(here))
 	var args []change.Value
-	if len(here) > 0 && !t.scope.all {
+	if len(here) > 0 && !t.scope.All {
 		args = append(args, here...)
 	}
 	args = append(args, change.Int(origin), change.Int(pos), change.Int(t.id))
 	args = append(args, entries...)
-	b := t.batch(limit, emit)
+	b := ledger.NewBatch(t.newRows(), limit, emit)
 	nk := len(t.key)
+	row := make([]change.Value, len(t.names))
 	err := sqlite.Query(v.c, q, func(s *sqlite.Stmt) error {
 		other, there, in := s.ColumnInt64(nk) != 0, s.ColumnInt64(nk+1) != 0, s.ColumnInt64(nk+2) != 0
 		switch {
 		case there && in && other:
-			return b.row(s, nk+3)
+			return b.Row(readInto(row, s, nk+3))
 		case there && in: // the reader's own change, which it has
 			return nil
 		case !there && !other: // likewise
 			return nil
 		}
-		return b.gone(s)
+		return b.Gone(readInto(row[:nk], s, 0))
 	}, args...)
 	if err != nil {
 		return err
 	}
-	return b.flush()
+	return b.Flush()
 }
 
-// A batch collects rows of one table and hands them on at about limit bytes.
-type batch struct {
-	t     *table
-	limit int
-	size  int
-	rows  *change.Rows
-	emit  func(*change.Rows) error
-}
-
-func (t *table) batch(limit int, emit func(*change.Rows) error) *batch {
-	return &batch{t: t, limit: limit, emit: emit}
-}
-
+// newRows is an empty set of the table's rows.
 func (t *table) newRows() *change.Rows {
 	return &change.Rows{Table: t.def.Name, Columns: t.names, Key: t.key}
-}
-
-func (b *batch) row(s *sqlite.Stmt, from int) error {
-	if b.rows == nil {
-		b.rows = b.t.newRows()
-	}
-	for i := range b.t.names {
-		val := sqlite.Column(s, from+i)
-		b.size += val.Size()
-		b.rows.Values = append(b.rows.Values, val)
-	}
-	return b.full()
-}
-
-// gone takes the key in the statement's first columns.
-func (b *batch) gone(s *sqlite.Stmt) error {
-	if b.rows == nil {
-		b.rows = b.t.newRows()
-	}
-	for i := range b.t.key {
-		val := sqlite.Column(s, i)
-		b.size += val.Size()
-		b.rows.Gone = append(b.rows.Gone, val)
-	}
-	return b.full()
-}
-
-func (b *batch) full() error {
-	if b.size < b.limit {
-		return nil
-	}
-	return b.flush()
-}
-
-func (b *batch) flush() error {
-	if b.rows == nil {
-		return nil
-	}
-	rows := b.rows
-	b.rows, b.size = nil, 0
-	return b.emit(rows)
 }

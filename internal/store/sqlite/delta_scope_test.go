@@ -28,7 +28,10 @@ func TestTrapD19_PullReadsOnlyItsScopes(t *testing.T) {
 		}
 		err := s.View(context.Background(), func(v hub.View) error {
 			w := v.(*view)
-			tab := w.p.byName["visit"]
+			tab, err := w.p.table("visit")
+			if err != nil {
+				return err
+			}
 			for what, sql := range map[string]string{"touched tables": touchedSQL(2), "touched rows": tab.deltaSQL(2, 2)} {
 				var args []change.Value
 				for range strings.Count(sql, "?") {
@@ -48,7 +51,7 @@ func TestTrapD19_PullReadsOnlyItsScopes(t *testing.T) {
 				}
 			}
 			rows := 0
-			err := v.Delta(start, change.Incarnation{1}, []rule.ScopeID{"branch/b7"}, 1<<20, func(r *change.Rows) error { rows += r.Len(); return nil })
+			err = v.Delta(start, change.Incarnation{1}, []rule.ScopeID{"branch/b7"}, 1<<20, func(r *change.Rows) error { rows += r.Len(); return nil })
 			if err == nil && rows != 30 {
 				err = fmt.Errorf("%d rows of 30", rows)
 			}

@@ -1,53 +1,11 @@
 package sqlitestore
 
 import (
-	"fmt"
-	"slices"
-	"sync"
-
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/rule"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
-
-// maxDigests bounds the cache of digests: about 4 KB each.
-const maxDigests = 512
-
-// digests remembers digests by table and scopes, with the log entry they were
-// taken at: a digest holds as long as that entry is there and the table was not
-// touched in the scopes since.
-type digests struct {
-	mu   sync.Mutex
-	list map[digestKey]digestAt
-}
-
-type digestKey struct {
-	epoch  change.Epoch
-	schema change.SchemaHash
-	table  string
-	scopes string
-}
-
-type digestAt struct {
-	at  change.Cursor
-	sum change.Digest
-}
-
-func (d *digests) get(k digestKey) (digestAt, bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	a, ok := d.list[k]
-	return a, ok
-}
-
-func (d *digests) put(k digestKey, a digestAt) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.list == nil || len(d.list) >= maxDigests {
-		d.list = map[digestKey]digestAt{}
-	}
-	d.list[k] = a
-}
 
 // Digest implements hub.View.
 func (v *view) Digest(name string, scopes []rule.ScopeID) (change.Digest, error) {
@@ -55,47 +13,15 @@ func (v *view) Digest(name string, scopes []rule.ScopeID) (change.Digest, error)
 	if err != nil {
 		return change.Digest{}, err
 	}
-	rel := slices.Sorted(slices.Values(t.relevant(scopes)))
-	if len(rel) == 0 {
-		return change.Digest{Table: t.def.Name}, nil
-	}
-	at, err := v.Cursor()
-	if err != nil {
-		return change.Digest{}, err
-	}
-	k := digestKey{epoch: at.Epoch, schema: v.p.hash, table: t.def.Name, scopes: scopeList(rel)}
-	if old, ok := v.s.sums.get(k); ok {
-		holds, err := v.untouched(t, rel, old.at)
-		if err != nil {
-			return change.Digest{}, fmt.Errorf("digest of %s: %w", name, err)
-		}
-		if holds {
-			return old.sum, nil
-		}
-	}
-	sum, err := v.digest(t, rel)
-	if err != nil {
-		return change.Digest{}, fmt.Errorf("digest of %s: %w", name, err)
-	}
-	v.s.sums.put(k, digestAt{at, sum})
-	return sum, nil
+	return v.s.sums.Digest(&ledger.Digesting{Table: t.def.Name, Schema: v.p.hash, Scopes: t.scope.Relevant(scopes), At: v.Cursor,
+		Untouched: func(at change.Cursor, scopes []rule.ScopeID) (bool, error) { return v.untouched(t, scopes, at) },
+		Take:      func(scopes []rule.ScopeID) (change.Digest, error) { return v.digest(t, scopes) }})
 }
 
 func (v *view) digest(t *table, scopes []rule.ScopeID) (change.Digest, error) {
-	sum := change.Digest{Table: t.def.Name}
-	row, key := make([]change.Value, len(t.names)), make(change.Key, len(t.key))
-	hasher := change.NewRowHasher(t.names)
-	err := v.scan(t, nil, scopes, func(s *sqlite.Stmt) error {
-		for i := range row {
-			row[i] = sqlite.Column(s, i)
-		}
-		for i, c := range t.key {
-			key[i] = row[c]
-		}
-		sum.Add(key, hasher.Hash(row))
-		return nil
-	})
-	return sum, err
+	sum, row := ledger.NewSum(t.newRows()), make([]change.Value, len(t.names))
+	err := v.scan(t, nil, scopes, func(s *sqlite.Stmt) error { return sum.Add(readInto(row, s, 0)) })
+	return sum.Digest, err
 }
 
 // untouched reports that a cursor belongs to this snapshot's past and no row of

@@ -2,12 +2,12 @@ package sqlitestore
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 func blob(b []byte) change.Value { return change.BlobString(string(b)) }
@@ -26,7 +26,6 @@ func (t *tx) Receive(list []hub.Received) error {
 	if err != nil {
 		return err
 	}
-	last := map[change.Incarnation]*hub.Received{}
 	for i := range list {
 		r := &list[i]
 		inc, err := t.number(r.Inc)
@@ -40,13 +39,10 @@ func (t *tx) Receive(list []hub.Received) error {
 		if err != nil {
 			return fmt.Errorf("journal transaction %s: %w", r.ID, err)
 		}
-		if p := last[r.Inc]; p == nil || r.Seq > p.Seq {
-			last[r.Inc] = r
-		}
 	}
-	for inc, r := range last {
+	for _, r := range ledger.Furthest(list) {
 		err := sqlite.Exec(t.c, `UPDATE _tidemark_origin SET device=?, seq=?, sum=? WHERE inc=? AND seq < ?`,
-			blob(r.Device[:]), change.Int(int64(r.Seq)), blob(r.Sum[:]), blob(inc[:]), change.Int(int64(r.Seq)))
+			blob(r.Device[:]), change.Int(int64(r.Seq)), blob(r.Sum[:]), blob(r.Inc[:]), change.Int(int64(r.Seq)))
 		if err != nil {
 			return fmt.Errorf("move progress: %w", err)
 		}
@@ -59,16 +55,9 @@ func (t *tx) Receive(list []hub.Received) error {
 
 // seal keeps the transactions themselves, as one compressed batch.
 func (t *tx) seal(list []hub.Received) (batch int64, err error) {
-	txs := make([]*change.Transaction, len(list))
-	for i := range list {
-		if list[i].Tx == nil {
-			return 0, fmt.Errorf("journal transaction %s: it is missing", list[i].ID)
-		}
-		txs[i] = list[i].Tx
-	}
-	body, err := change.SealTransactions(txs)
+	body, err := ledger.Seal(list)
 	if err != nil {
-		return 0, fmt.Errorf("journal %d transactions: %w", len(list), err)
+		return 0, err
 	}
 	if err := sqlite.Exec(t.c, `INSERT INTO _tidemark_batch (body) VALUES (?)`, blob(body)); err != nil {
 		return 0, fmt.Errorf("journal %d transactions: %w", len(list), err)
@@ -155,7 +144,7 @@ func (v *view) Progress(inc change.Incarnation) (hub.Progress, error) {
 // Outcomes implements hub.View.
 func (v *view) Outcomes(inc change.Incarnation, after uint64, limit int) (list []hub.Outcome, mark uint64, err error) {
 	origin, err := v.origin(inc)
-	if err != nil || origin == originNone {
+	if err != nil || origin == ledger.Nobody {
 		return nil, after, err
 	}
 	mark = after
@@ -186,14 +175,5 @@ func (v *view) Payload(id change.TxID) (*change.Transaction, error) {
 	if idx < 0 {
 		return nil, fmt.Errorf("transaction %s: %w", id, hub.ErrNotFound)
 	}
-	// Our own writing: whoever let it in bounded it, and several may be in one batch.
-	all := change.Limits{Encoded: math.MaxInt, Decoded: math.MaxInt, Rows: math.MaxInt}
-	txs, err := change.OpenTransactions([]byte(body.Str()), all)
-	if err != nil {
-		return nil, fmt.Errorf("read transaction %s: %w", id, err)
-	}
-	if int(idx) >= len(txs) || txs[idx].ID != id {
-		return nil, fmt.Errorf("read transaction %s: its batch holds another", id)
-	}
-	return txs[idx], nil
+	return ledger.Unseal(id, []byte(body.Str()), idx)
 }

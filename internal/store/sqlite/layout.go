@@ -51,7 +51,7 @@ CREATE TABLE IF NOT EXISTS _tidemark_log (
   pos    INTEGER PRIMARY KEY,
   nonce  INTEGER NOT NULL DEFAULT (random()),
   tbl    INTEGER NOT NULL,       -- _tidemark_table.id; 0: not about a row
-  op     INTEGER NOT NULL,       -- opInsert …
+  op     INTEGER NOT NULL,       -- ledger.Insert …
   mask   INTEGER NOT NULL,       -- changed columns; 0: any
   origin INTEGER NOT NULL,       -- _tidemark_origin.id; 0: another program
   hlc    INTEGER NOT NULL,       -- change.HLC
@@ -93,30 +93,11 @@ const (
 	metaMark   = "mark"        // last _tidemark_tx.mark given
 )
 
-// Values of _tidemark_log.op.
+// Values of _tidemark_log.op besides those of the ledger.
 const (
-	opInsert = 1
-	opUpdate = 2
-	opDelete = 3
-	opTouch  = 4 // unchanged, but to be sent again
-	opLeave  = 5 // the row left the scope; another entry tells what happened to it
-	opFollow = 6 // a parent's scope changed, and so this row's; the row itself did not
 	opBefore = 7 // a delete of this row begins: what is deleted until its own entry went with it
 	opMaybe  = 8 // OR REPLACE may be about to delete the row, without any trigger of its own
 )
-
-// Values of _tidemark_log.origin other than an incarnation's number.
-const (
-	originOther = 0 // some other program's plain SQL
-	originHub   = 1 // the hub itself, the zero incarnation
-	originNone  = -1
-)
-
-// maskBits is how many columns a mask can tell apart; a change beyond is 0.
-const maskBits = 62
-
-// maskSeen is set in every mask that tells columns apart.
-const maskSeen = int64(1) << maskBits
 
 // widen makes sure the log holds keys of so many columns and the tombs images of
 // so many columns.

@@ -75,7 +75,7 @@ func (r *refreshing) loan(o object) (text string, ok bool) {
 	b.WriteString("CREATE TEMP TRIGGER ")
 	from := list[2].at // behind CREATE TRIGGER, as the schema keeps it
 	for i, t := range list {
-		if i >= begin && r.p.byName[strings.ToLower(written(list[i:]))] != nil {
+		if i >= begin && r.p.list.Index(written(list[i:])) >= 0 {
 			return "", false
 		}
 		if t.is("ROLLBACK") && i >= 2 && list[i-1].text == "(" && list[i-2].is("RAISE") {
@@ -117,8 +117,8 @@ func (r *refreshing) works(o object, text string) (bool, error) {
 		return false, err
 	}
 	fault := sqlite.Exec(r.c, text)
-	if t := r.p.byName[strings.ToLower(o.table)]; t != nil {
-		for _, q := range t.firing() {
+	if at := r.p.list.Index(o.table); at >= 0 {
+		for _, q := range r.p.tables[at].firing() {
 			if fault != nil {
 				break
 			}

@@ -2,14 +2,13 @@ package sqlitestore
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // A life is one branch of the lineage as the file keeps it.
@@ -20,10 +19,6 @@ type life struct {
 
 // unlimited is the end of the present life.
 const unlimited = int64(^uint64(0) >> 1)
-
-// markLeap is how far a new life moves the outcome marks: beyond any that the
-// lost part of the life before can have given out.
-const markLeap = int64(1) << 32
 
 // present is the present life of a lineage, which is never empty.
 func present(list []life) change.Epoch { return list[len(list)-1].Epoch }
@@ -43,7 +38,7 @@ func (s *Store) found() (fresh bool, err error) {
 	fresh = epoch.IsNull()
 	b := change.Branch{Epoch: change.Epoch(epoch.Int()), Mode: change.Founded}
 	if fresh {
-		if b.Epoch, err = s.drawEpoch(); err != nil {
+		if b.Epoch, err = ledger.DrawEpoch(s.cfg.Rand); err != nil {
 			return false, err
 		}
 		b.At = s.cfg.Clock.Now()
@@ -56,46 +51,31 @@ func (s *Store) found() (fresh bool, err error) {
 	return fresh, err
 }
 
-func (s *Store) drawEpoch() (change.Epoch, error) {
-	var b [8]byte
-	if _, err := io.ReadFull(s.cfg.Rand, b[:]); err != nil {
-		return 0, fmt.Errorf("draw epoch: %w", err)
-	}
-	return change.Epoch(binary.BigEndian.Uint64(b[:])), nil
-}
-
 // addLife makes b the present life. The epoch in meta is what builds look for
 // that know no lineage.
 func addLife(c *sqlite.Conn, b change.Branch) error {
-	at := int64(0)
-	if !b.At.IsZero() {
-		at = b.At.UnixMilli()
-	}
+	r := ledger.RowOf(b)
 	err := sqlite.Exec(c, `INSERT INTO _tidemark_epoch (epoch, fork, mode, at) VALUES (?, ?, ?, ?)`,
-		change.Int(int64(b.Epoch)), change.Text(b.Fork.String()), change.Text(string(b.Mode)), change.Int(at))
+		change.Int(r.Epoch), change.Text(r.Fork), change.Text(r.Mode), change.Int(r.At))
 	if err != nil {
 		return fmt.Errorf("write lineage: %w", err)
 	}
-	return setMeta(c, metaEpoch, change.Int(int64(b.Epoch)))
+	return setMeta(c, metaEpoch, change.Int(r.Epoch))
 }
 
 func readLives(c *sqlite.Conn) ([]life, error) {
 	var list []life
 	err := sqlite.Query(c, `SELECT epoch, fork, mode, at FROM _tidemark_epoch ORDER BY n`, func(s *sqlite.Stmt) error {
-		l := life{Branch: change.Branch{Epoch: change.Epoch(s.ColumnInt64(0)), Mode: change.BranchMode(s.ColumnText(2))}, end: unlimited}
-		if at := s.ColumnInt64(3); at != 0 {
-			l.At = time.UnixMilli(at).UTC()
-		}
-		var err error
-		if l.Fork, err = change.ParseCursor(s.ColumnText(1)); err != nil {
+		b, err := ledger.LifeRow{Epoch: s.ColumnInt64(0), Fork: s.ColumnText(1), Mode: s.ColumnText(2), At: s.ColumnInt64(3)}.Branch()
+		if err != nil {
 			return err
 		}
 		if n := len(list); n > 0 {
-			if list[n-1].end, _, err = readToken(l.Fork.Token); err != nil {
+			if list[n-1].end, _, err = readToken(b.Fork.Token); err != nil {
 				return err
 			}
 		}
-		list = append(list, l)
+		list = append(list, life{Branch: b, end: unlimited})
 		return nil
 	})
 	if err != nil {
@@ -150,10 +130,13 @@ func (s *Store) Begin(ctx context.Context, mode change.BranchMode) (change.Branc
 	b := change.Branch{Mode: mode, At: s.cfg.Clock.Now().Truncate(time.Millisecond).UTC()}
 	err := s.Update(ctx, func(ht hub.Tx) (err error) {
 		t := ht.(*tx)
+		if err = hub.SameLife(ctx, t); err != nil {
+			return err
+		}
 		if b.Fork, err = t.Cursor(); err != nil {
 			return err
 		}
-		if b.Epoch, err = s.drawEpoch(); err != nil {
+		if b.Epoch, err = ledger.DrawEpoch(s.cfg.Rand); err != nil {
 			return err
 		}
 		if err := addLife(t.c, b); err != nil {
@@ -176,12 +159,12 @@ func (t *tx) retell() error {
 	if err != nil {
 		return err
 	}
-	next := last + markLeap
+	next := last + ledger.MarkLeap
 	if err := setMeta(t.c, metaMark, change.Int(next)); err != nil {
 		return err
 	}
 	// Marks are below markLeap from one another, so that those moved cannot meet others.
-	err = sqlite.Exec(t.c, `UPDATE _tidemark_tx SET mark = mark + ? WHERE status = ?`, change.Int(markLeap), change.Int(int64(hub.Quarantined)))
+	err = sqlite.Exec(t.c, `UPDATE _tidemark_tx SET mark = mark + ? WHERE status = ?`, change.Int(ledger.MarkLeap), change.Int(int64(hub.Quarantined)))
 	if err != nil {
 		return fmt.Errorf("tell of the quarantine again: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // Highest implements hub.View. An index on the column serves it.
@@ -13,7 +14,7 @@ func (v *view) Highest(name, column string, most int64) (change.Value, error) {
 	if err != nil {
 		return change.Null, err
 	}
-	i := indexFold(t.names, column)
+	i := ledger.IndexFold(t.names, column)
 	if i < 0 {
 		return change.Null, fmt.Errorf("highest %s of %s: no such column", column, name)
 	}

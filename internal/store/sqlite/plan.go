@@ -6,9 +6,9 @@ import (
 	"strings"
 
 	"github.com/tidemark-sync/tidemark/change"
-	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/rule"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // A plan is everything derived from a schema and its rules: it never changes
@@ -17,9 +17,9 @@ type plan struct {
 	schema  change.Schema
 	hash    change.SchemaHash
 	rules   rule.Rules
-	version int64    // PRAGMA schema_version the plan was built for
-	tables  []*table // parents first
-	byName  map[string]*table
+	version int64 // PRAGMA schema_version the plan was built for
+	list    ledger.Tables
+	tables  []*table // as list: parents first
 	byID    map[int64]*table
 	width   int             // columns of the widest key
 	lost    map[string]bool // tables of the rules that cannot be served, in lower case
@@ -39,7 +39,7 @@ type table struct {
 	keyNames []string
 	folds    bool // some key column's collation is not BINARY
 	scope    scoping
-	below    []*descent // tables whose rows get their scope from this one's
+	below    [][]*table // ways down to the rows that get their scope from this one's, see ledger.Descents
 	cascades bool       // deleting a row here deletes rows elsewhere
 
 	terms map[string][]term // of each UNIQUE index
@@ -72,35 +72,30 @@ type link struct {
 
 // newPlan lays out the tables named by the rules. It does not number them.
 func newPlan(schema change.Schema, rules *rule.Rules) (*plan, error) {
-	p := &plan{schema: schema, rules: *rules, byName: map[string]*table{}, byID: map[int64]*table{}}
-	for i := range rules.Tables {
-		r := &rules.Tables[i]
-		def := schema.Table(r.Name)
-		if def == nil {
-			return nil, fmt.Errorf("table %s: the database has no such table", r.Name)
-		}
-		if len(def.Key) == 0 {
-			return nil, fmt.Errorf("table %s: a table without a primary key cannot sync", r.Name)
-		}
-		t := newTable(def, r)
-		p.tables = append(p.tables, t)
-		p.byName[strings.ToLower(def.Name)] = t
+	p := &plan{schema: schema, rules: *rules, byID: map[int64]*table{}}
+	var err error
+	if p.list, err = ledger.Lay(&p.schema, &p.rules); err != nil {
+		return nil, err
 	}
-	p.tables = parentsFirst(p.tables, p)
-	for _, t := range p.tables {
-		if err := t.resolveScope(p, nil); err != nil {
-			return nil, err
+	for _, l := range p.list {
+		p.tables = append(p.tables, newTable(l))
+	}
+	for i, t := range p.tables {
+		if up := p.list[i].Scope.Parent; up != nil {
+			t.scope.parent = p.tables[up.Rank]
 		}
 	}
 	for _, t := range p.tables {
-		t.findBelow(p)
+		t.below = ledger.Descents(t, p.tables, func(c *table) *table { return c.scope.parent })
 		t.cascades = p.cascades(t)
 	}
 	return p, nil
 }
 
-func newTable(def *change.Table, r *rule.Table) *table {
-	t := &table{def: def, rule: r, name: sqlite.Quote(def.Name), stored: def.Stored(), names: def.StoredNames(), keyNames: def.KeyNames()}
+func newTable(l *ledger.Table) *table {
+	def := l.Def
+	t := &table{def: def, rule: l.Rule, name: sqlite.Quote(def.Name), stored: def.Stored(), names: def.StoredNames(), keyNames: def.KeyNames(),
+		scope: scoping{Scope: l.Scope}}
 	for _, c := range def.Key {
 		t.key = append(t.key, slices.Index(t.stored, c))
 		t.folds = t.folds || (def.Columns[c].Collation != "" && !strings.EqualFold(def.Columns[c].Collation, "BINARY"))
@@ -122,15 +117,11 @@ func (t *table) insertSQL(names []string) string {
 
 // table finds a synced table by name.
 func (p *plan) table(name string) (*table, error) {
-	for _, t := range p.tables { // exact names first: no allocation
-		if t.def.Name == name {
-			return t, nil
-		}
+	i, err := p.list.Find(name)
+	if err != nil {
+		return nil, err
 	}
-	if t := p.byName[strings.ToLower(name)]; t != nil {
-		return t, nil
-	}
-	return nil, fmt.Errorf("table %s: %w", name, hub.ErrNotFound)
+	return p.tables[i], nil
 }
 
 // cascades reports whether deleting a row of t deletes rows of a synced table.
@@ -143,29 +134,6 @@ func (p *plan) cascades(t *table) bool {
 		}
 	}
 	return false
-}
-
-// parentsFirst orders tables so that a foreign key's parent comes before its
-// child; a cycle is cut where the names' order meets it.
-func parentsFirst(tables []*table, p *plan) []*table {
-	slices.SortFunc(tables, func(a, b *table) int { return strings.Compare(a.def.Name, b.def.Name) })
-	out := make([]*table, 0, len(tables))
-	seen := map[*table]bool{}
-	var visit func(t *table)
-	visit = func(t *table) {
-		if t == nil || seen[t] {
-			return
-		}
-		seen[t] = true
-		for _, fk := range t.def.ForeignKeys {
-			visit(p.byName[strings.ToLower(fk.Parent)])
-		}
-		out = append(out, t)
-	}
-	for _, t := range tables {
-		visit(t)
-	}
-	return out
 }
 
 // params is ?, ?, ….

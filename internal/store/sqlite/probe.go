@@ -25,7 +25,7 @@ func (t *table) probes() []trigger {
 			t.expr("_t.") + " FROM " + from + " WHERE "
 		tomb := t.entomb("_t.", " FROM "+t.name+" AS _t WHERE ")
 		others := " AND NOT (" + equals("_t.", t.keyNames, prefixed("OLD.", t.keyNames)) + ")"
-		if !u.primary || len(t.below) > 0 || !t.scope.all {
+		if !u.primary || len(t.below) > 0 || !t.scope.All {
 			body := append(t.leaving("_t.", from+" CROSS JOIN ", " AND "+u.cond), maybe+u.cond)
 			if !u.primary {
 				body = append(body, tomb+u.cond)

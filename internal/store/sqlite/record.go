@@ -43,6 +43,29 @@ func (v *view) Records(kind, prefix, after string, limit int) ([]hub.Record, err
 	return out, nil
 }
 
+// RecordsBack implements hub.View.
+func (v *view) RecordsBack(kind, prefix, before string, limit int) ([]hub.Record, error) {
+	args, bounds := []change.Value{change.Text(kind)}, ""
+	if prefix != "" {
+		bounds, args = " AND id >= ?", append(args, change.Text(prefix))
+		if n := len(prefix) - 1; before == "" || before > prefix[:n]+string(prefix[n]+1) {
+			before = prefix[:n] + string(prefix[n]+1)
+		}
+	}
+	if before != "" {
+		bounds, args = bounds+" AND id < ?", append(args, change.Text(before))
+	}
+	var out []hub.Record
+	err := sqlite.Query(v.c, `SELECT id, body FROM _tidemark_record WHERE kind=?`+bounds+` ORDER BY id DESC LIMIT ?`, func(s *sqlite.Stmt) error {
+		out = append(out, hub.Record{ID: s.ColumnText(0), Body: []byte(sqlite.Column(s, 1).Str())})
+		return nil
+	}, append(args, change.Int(int64(limit)))...)
+	if err != nil {
+		return nil, fmt.Errorf("list %s from the end: %w", kind, err)
+	}
+	return out, nil
+}
+
 // PutRecord implements hub.Tx. It does not ring for those who Wait.
 func (t *tx) PutRecord(kind, id string, body []byte) error {
 	q, args := `DELETE FROM _tidemark_record WHERE kind=? AND id=?`, []change.Value{change.Text(kind), change.Text(id)}

@@ -1,15 +1,13 @@
 package sqlitestore
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/rule"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // Refresh implements hub.Store. A schema changed by another program is also
@@ -50,7 +48,12 @@ func (s *Store) refresh(rules *rule.Rules) (changed bool, err error) {
 	if err := r.load(); err != nil {
 		return false, err
 	}
-	fit, err := r.fit(rules, &schema)
+	old := s.plan.Load()
+	var inForce *rule.Rules
+	if old != nil {
+		inForce = &old.rules
+	}
+	fit, lost, err := r.had.Fit(rules, inForce, &schema, nil)
 	if err != nil {
 		return false, err
 	}
@@ -58,7 +61,7 @@ func (s *Store) refresh(rules *rule.Rules) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	r.p, p.rules, p.lost, p.hash = p, *rules, r.lost, schema.Hash()
+	r.p, p.rules, p.lost, p.hash = p, *rules, lost, schema.Hash()
 	keys, columns := 1, 1
 	for _, t := range p.tables {
 		keys, columns = max(keys, len(t.key)), max(columns, len(t.names))
@@ -69,8 +72,7 @@ func (s *Store) refresh(rules *rule.Rules) (changed bool, err error) {
 	if err := widen(c, keys, columns); err != nil {
 		return false, err
 	}
-	old := s.plan.Load()
-	changed = old != nil && !sameRules(&old.rules, rules) || old != nil && !sameSchema(&old.schema, &schema)
+	changed = old != nil && !(ledger.Same(&old.rules, rules) && ledger.Same(&old.schema, &schema))
 	p.width = keys
 	if err := r.number(); err != nil {
 		return false, err
@@ -97,38 +99,21 @@ func (s *Store) refresh(rules *rule.Rules) (changed bool, err error) {
 	return changed || redone, nil
 }
 
-func sameRules(a, b *rule.Rules) bool     { return sameJSON(a, b) }
-func sameSchema(a, b *change.Schema) bool { return sameJSON(a, b) }
-
-func sameJSON(a, b any) bool {
-	x, err1 := json.Marshal(a)
-	y, err2 := json.Marshal(b)
-	return err1 == nil && err2 == nil && bytes.Equal(x, y)
-}
-
 // A refreshing is one refresh under way.
 type refreshing struct {
 	s       *Store
 	c       *sqlite.Conn
 	p       *plan
-	had     map[string]listing // what _tidemark_table holds, by name
-	known   map[int64]bool     // tables whose changes the log already holds
-	fresh   []*table           // tables that join
-	restart bool               // the log cannot tell what happened: raise the floor
-	lost    map[string]bool    // see plan.lost
-}
-
-// A listing is a row of _tidemark_table. One without columns is retired: the table
-// does not sync any more, or not yet again.
-type listing struct {
-	id                  int64
-	columns, key, scope string
+	had     ledger.Listings // what _tidemark_table holds, by name
+	known   map[int64]bool  // tables whose changes the log already holds
+	fresh   []*table        // tables that join
+	restart bool            // the log cannot tell what happened: raise the floor
 }
 
 func (r *refreshing) load() error {
-	r.had = map[string]listing{}
+	r.had = ledger.Listings{}
 	err := sqlite.Query(r.c, `SELECT name, id, columns, key, scope FROM _tidemark_table`, func(s *sqlite.Stmt) error {
-		r.had[s.ColumnText(0)] = listing{s.ColumnInt64(1), s.ColumnText(2), s.ColumnText(3), s.ColumnText(4)}
+		r.had[s.ColumnText(0)] = ledger.Listing{ID: s.ColumnInt64(1), Columns: s.ColumnText(2), Key: s.ColumnText(3), Scope: s.ColumnText(4)}
 		return nil
 	})
 	if err != nil {
@@ -141,7 +126,7 @@ func (r *refreshing) load() error {
 // a new shape.
 func (r *refreshing) number() error {
 	for _, t := range r.p.tables {
-		now := listing{columns: toJSON(t.names), key: toJSON(t.keyNames)}
+		now := ledger.Listing{Columns: ledger.NameList(t.names), Key: ledger.NameList(t.keyNames), Scope: t.signature()}
 		e, ok, err := r.listed(t)
 		if err != nil {
 			return err
@@ -150,13 +135,12 @@ func (r *refreshing) number() error {
 			if err := sqlite.Exec(r.c, `INSERT INTO _tidemark_table (name, columns, key, scope) VALUES (?, '', '', '')`, change.Text(t.def.Name)); err != nil {
 				return fmt.Errorf("number table %s: %w", t.def.Name, err)
 			}
-			e.id = r.c.LastInsertRowID()
+			e.ID = r.c.LastInsertRowID()
 		}
-		t.id = e.id
+		t.id = e.ID
 		r.p.byID[t.id] = t
-		now.scope = t.signature()
 		switch {
-		case e.columns == "": // new, or back again
+		case e.Columns == "": // new, or back again
 			r.fresh = append(r.fresh, t)
 			err = r.join(t)
 		case r.moved(t, &e, &now):
@@ -164,15 +148,15 @@ func (r *refreshing) number() error {
 			err = r.forget(t.id)
 		default:
 			r.known[t.id] = true
-			if e.columns != now.columns {
-				err = r.reshape(t, e.columns)
+			if e.Columns != now.Columns {
+				err = r.reshape(t, e.Columns)
 			}
 		}
 		if err != nil {
 			return err
 		}
 		err = sqlite.Exec(r.c, `UPDATE _tidemark_table SET columns=?, key=?, scope=? WHERE id=?`,
-			change.Text(now.columns), change.Text(now.key), change.Text(now.scope), change.Int(t.id))
+			change.Text(now.Columns), change.Text(now.Key), change.Text(now.Scope), change.Int(t.id))
 		if err != nil {
 			return fmt.Errorf("number table %s: %w", t.def.Name, err)
 		}
@@ -180,13 +164,9 @@ func (r *refreshing) number() error {
 	return r.retire()
 }
 
-// retire notes which tables do not sync any more. One that the rules still name is
-// kept as it was: it may come back.
+// retire notes which tables do not sync any more.
 func (r *refreshing) retire() error {
-	for name, e := range r.had {
-		if e.columns == "" || r.p.lost[strings.ToLower(name)] {
-			continue
-		}
+	for _, name := range r.had.Retiring(r.p.lost) {
 		if err := sqlite.Exec(r.c, `UPDATE _tidemark_table SET columns='', key='', scope='' WHERE name=?`, change.Text(name)); err != nil {
 			return fmt.Errorf("retire table %s: %w", name, err)
 		}
@@ -221,23 +201,23 @@ func (r *refreshing) forget(id int64) error {
 // the end leave them as they are; an update seen meanwhile by triggers that did
 // not know the new column then counts as touching any (trap S18).
 func (r *refreshing) reshape(t *table, was string) error {
-	var names []string
-	if err := json.Unmarshal([]byte(was), &names); err != nil {
-		return fmt.Errorf("table %s: read its former columns: %w", t.def.Name, err)
+	from, same, err := ledger.Reshape(t.rule, t.names, was)
+	if err != nil {
+		return err
 	}
-	if len(t.names) >= len(names) && t.goesOn(names) {
-		return r.exec(`UPDATE _tidemark_log SET mask=0 WHERE tbl=? AND op=2 AND mask=?`, change.Int(t.id), change.Int(maskSeen))
+	if same {
+		return r.exec(`UPDATE _tidemark_log SET mask=0 WHERE tbl=? AND op=2 AND mask=?`, change.Int(t.id), change.Int(ledger.MaskSeen))
 	}
 	if err := r.exec(`UPDATE _tidemark_log SET mask=0 WHERE tbl=?`, change.Int(t.id)); err != nil {
 		return err
 	}
 	set := ""
-	for i, n := range t.names {
-		from := "NULL"
-		if j := t.former(names, n); j >= 0 {
-			from = fmt.Sprintf("v%d", j)
+	for i, j := range from {
+		image := "NULL"
+		if j >= 0 {
+			image = fmt.Sprintf("v%d", j)
 		}
-		set += fmt.Sprintf(", v%d=%s", i, from)
+		set += fmt.Sprintf(", v%d=%s", i, image)
 	}
 	return r.exec(`UPDATE _tidemark_tomb SET `+set[2:]+` WHERE pos IN (SELECT pos FROM _tidemark_log WHERE tbl=? AND op IN (3, 8))`, change.Int(t.id))
 }
@@ -335,12 +315,4 @@ func (s *Store) setFloor(pos, nonce int64) error {
 		return err
 	}
 	return setMeta(s.writer, metaNonce, change.Int(nonce))
-}
-
-func toJSON(v []string) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err.Error()
-	}
-	return string(b)
 }

@@ -3,11 +3,11 @@ package sqlitestore
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/rule"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // Scan implements hub.View.
@@ -19,39 +19,23 @@ func (v *view) Scan(name string, after change.Key, scopes []rule.ScopeID, limit 
 	if after != nil && len(after) != len(t.key) {
 		return nil, nil, fmt.Errorf("scan %s: the key has %d values, not %d", name, len(after), len(t.key))
 	}
-	rows := t.newRows()
-	size, full := 0, false
-	err = v.scan(t, after, scopes, func(s *sqlite.Stmt) error {
-		if size >= limit && size > 0 { // this row shows that there is more
-			full = true
-			return errEnough
-		}
-		for i := range t.names {
-			val := sqlite.Column(s, i)
-			size += val.Size()
-			rows.Values = append(rows.Values, val)
-		}
-		return nil
-	})
+	page, row := ledger.NewPage(t.newRows(), limit), make([]change.Value, len(t.names))
+	err = v.scan(t, after, scopes, func(s *sqlite.Stmt) error { return page.Add(readInto(row, s, 0)) })
 	if err != nil {
 		return nil, nil, fmt.Errorf("scan %s: %w", name, err)
 	}
-	if !full {
-		return rows, nil, nil
-	}
-	return rows, rows.KeyOf(rows.Len() - 1), nil
+	rows, last := page.End()
+	return rows, last, nil
 }
 
-// errEnough ends a scan early; scan itself returns nil then.
-var errEnough = errors.New("enough")
-
-// scan calls row for each row of t in the scopes, in key order, after a key.
+// scan calls row for each row of t in the scopes, in key order, after a key, until
+// that says ledger.ErrEnough.
 func (v *view) scan(t *table, after change.Key, scopes []rule.ScopeID, row func(*sqlite.Stmt) error) error {
 	where, args := t.within(scopes)
 	if args == nil {
 		return nil
 	}
-	if t.scope.all {
+	if t.scope.All {
 		args = nil
 	}
 	q := "SELECT " + t.columns + " FROM " + t.name + " AS t WHERE " + where
@@ -61,7 +45,7 @@ func (v *view) scan(t *table, after change.Key, scopes []rule.ScopeID, row func(
 	}
 	q += " ORDER BY " + sqlite.QuoteAll("t.", t.keyNames)
 	err := sqlite.Query(v.c, q, row, args...)
-	if errors.Is(err, errEnough) {
+	if errors.Is(err, ledger.ErrEnough) {
 		return nil
 	}
 	return err
@@ -70,7 +54,7 @@ func (v *view) scan(t *table, after change.Key, scopes []rule.ScopeID, row func(
 // within is the condition that a row t is in the scopes, and its arguments; nil
 // arguments when no row can be.
 func (t *table) within(scopes []rule.ScopeID) (where string, args []change.Value) {
-	rel := t.relevant(scopes)
+	rel := t.scope.Relevant(scopes)
 	if len(rel) == 0 {
 		return "0", nil
 	}
@@ -87,7 +71,7 @@ func (v *view) Count(scopes []rule.ScopeID) (map[string]int64, error) {
 			out[t.def.Name] = 0
 			continue
 		}
-		if t.scope.all {
+		if t.scope.All {
 			args = nil
 		}
 		n, _, err := sqlite.One(v.c, "SELECT count(*) FROM "+t.name+" AS t WHERE "+where, args...)
@@ -105,12 +89,9 @@ func (v *view) Bucket(name string, scopes []rule.ScopeID, buckets []int) (*chang
 	if err != nil {
 		return nil, err
 	}
-	var wanted [change.Buckets]bool
-	for _, b := range buckets {
-		if b < 0 || b >= change.Buckets {
-			return nil, fmt.Errorf("rows of %s: there is no bucket %d", name, b)
-		}
-		wanted[b] = true
+	wanted, err := ledger.Wanted(name, buckets)
+	if err != nil {
+		return nil, err
 	}
 	rows, key := t.newRows(), make(change.Key, len(t.key))
 	err = v.scan(t, nil, scopes, func(s *sqlite.Stmt) error {
@@ -129,13 +110,4 @@ func (v *view) Bucket(name string, scopes []rule.ScopeID, buckets []int) (*chang
 		return nil, fmt.Errorf("rows of %s: %w", name, err)
 	}
 	return rows, nil
-}
-
-// scopeList names a set of scopes, for the digests' cache.
-func scopeList(scopes []rule.ScopeID) string {
-	var b strings.Builder
-	for _, s := range scopes {
-		fmt.Fprintf(&b, "%d:%s", len(s), s)
-	}
-	return b.String()
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/rule"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // When a prepared file is still worth sending, and how much of them is kept. What
@@ -99,7 +100,7 @@ func (f *photoFile) Info() hub.SnapshotInfo { return f.info }
 // photoKey names what a file holds.
 func photoKey(setup change.Hash, scopes []rule.ScopeID) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%s", setup, scopeList(scopes))
+	fmt.Fprintf(h, "%s\n%s", setup, ledger.ScopeList(scopes))
 	return fmt.Sprintf("%x", h.Sum(nil)[:12])
 }
 

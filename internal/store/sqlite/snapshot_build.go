@@ -158,7 +158,7 @@ func (v *view) copyTable(t *table, scopes []rule.ScopeID) error {
 	if args == nil {
 		return nil
 	}
-	if t.scope.all {
+	if t.scope.All {
 		args = nil
 	}
 	return sqlite.Exec(v.c, "INSERT INTO snapshot."+t.name+" ("+sqlite.QuoteAll("", t.names)+") SELECT "+t.columns+

@@ -4,6 +4,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 func TestTokens(t *testing.T) {
@@ -57,7 +60,7 @@ func FuzzTokens(f *testing.F) {
 
 // Which table a trigger's statements write decides whether it runs at apply (trap S23).
 func TestTrapS23_WhatATriggerWrites(t *testing.T) {
-	r := &refreshing{p: &plan{byName: map[string]*table{"stock": {}, "my table": {}}}}
+	r := &refreshing{p: &plan{list: ledger.Tables{{Def: &change.Table{Name: "stock"}}, {Def: &change.Table{Name: "my table"}}}}}
 	for body, runs := range map[string]bool{
 		`UPDATE stock SET n = n - 1`:                                                               false,
 		`UPDATE OR IGNORE "STOCK" SET n = n - 1`:                                                   false,

@@ -15,6 +15,7 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/rule"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // Config says which file to serve, and how.
@@ -42,7 +43,7 @@ type Store struct {
 	free   chan struct{} // a token for each reader that is not lent
 	done   chan struct{} // closed by Close
 	bell   *bell
-	sums   digests
+	sums   ledger.Digests
 	photos photos
 
 	reading sync.Mutex

@@ -7,6 +7,7 @@ import (
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // keyed is the condition that a log entry is about a row. Where the key's
@@ -51,8 +52,8 @@ func (v *view) Touched(name string, key change.Key, since change.Cursor, self ch
 	args := append(append([]change.Value{change.Int(t.id)}, key...), change.Int(pos))
 	err = sqlite.Query(v.c, q, func(s *sqlite.Stmt) error {
 		op, mask, origin := s.ColumnInt64(0), s.ColumnInt64(1), s.ColumnInt64(2)
-		touch := hub.Touch{HLC: change.HLC(s.ColumnInt64(3)), Merged: origin == originHub}
-		if origin > originHub {
+		touch := hub.Touch{HLC: change.HLC(s.ColumnInt64(3)), Merged: origin == ledger.Hub}
+		if origin > ledger.Hub {
 			copy(touch.Origin[:], sqlite.Column(s, 4).Str())
 		}
 		if op == opMaybe {
@@ -60,12 +61,12 @@ func (v *view) Touched(name string, key change.Key, since change.Cursor, self ch
 			return nil
 		}
 		vanished = -1
-		if origin == me || op == opUpdate && mask == maskSeen { // an update that changed nothing
+		if origin == me || op == ledger.Update && mask == ledger.MaskSeen { // an update that changed nothing
 			return nil
 		}
 		touch.Kind = change.OpKind(op)
-		if op == opUpdate && mask != 0 {
-			touch.Columns = t.masked(mask)
+		if op == ledger.Update && mask != 0 {
+			touch.Columns = ledger.Masked(t.names, mask)
 		}
 		out = append(out, touch)
 		return nil
@@ -86,26 +87,13 @@ func (v *view) Touched(name string, key change.Key, since change.Cursor, self ch
 	return out, nil
 }
 
-// masked is the columns that a mask names.
-func (t *table) masked(mask int64) []string {
-	var out []string
-	for i, n := range t.names {
-		if i < maskBits && mask&(1<<i) != 0 {
-			out = append(out, n)
-		}
-	}
-	return out
-}
-
 // An image is a deleted row and the log entry of its deletion.
 type image struct {
+	ledger.Grave
 	t      *table
-	pos    int64
 	op     int64
 	origin int64
 	hlc    int64
-	key    change.Key
-	row    []change.Value
 }
 
 // Tombstone implements hub.View. A row that is there has none.
@@ -136,7 +124,7 @@ func (v *view) Tombstone(name string, key change.Key) (*hub.Tombstone, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tombstone of a row of %s: %w", name, err)
 	}
-	return &hub.Tombstone{Row: last.row, Children: children}, nil
+	return &hub.Tombstone{Row: last.Row, Children: children}, nil
 }
 
 // images reads deleted rows of a table by a condition on the log entry l.
@@ -148,10 +136,10 @@ func (v *view) images(t *table, where string, args []change.Value, each func(*im
 	}
 	b.WriteString(" FROM _tidemark_log AS l JOIN _tidemark_tomb AS d ON d.pos = l.pos WHERE " + where)
 	return sqlite.Query(v.c, b.String(), func(s *sqlite.Stmt) error {
-		i := &image{t: t, pos: s.ColumnInt64(0), op: s.ColumnInt64(1), origin: s.ColumnInt64(2), hlc: s.ColumnInt64(3)}
-		i.row = readRow(s, 4, len(t.names))
+		i := &image{t: t, op: s.ColumnInt64(1), origin: s.ColumnInt64(2), hlc: s.ColumnInt64(3)}
+		i.Grave = ledger.Grave{Def: t.def, Names: t.names, Pos: s.ColumnInt64(0), Row: readRow(s, 4, len(t.names))}
 		for _, k := range t.key {
-			i.key = append(i.key, i.row[k])
+			i.Key = append(i.Key, i.Row[k])
 		}
 		each(i)
 		return nil
@@ -165,38 +153,15 @@ func (v *view) taken(dead *image) ([]change.Op, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []*image
+	var all []*ledger.Grave
 	for _, t := range v.p.tables {
 		err := v.images(t, "l.pos > ? AND l.pos < ? AND l.tbl = ? AND l.op = 3 ORDER BY l.pos",
-			[]change.Value{change.Int(from), change.Int(to), change.Int(t.id)}, func(i *image) { all = append(all, i) })
+			[]change.Value{change.Int(from), change.Int(to), change.Int(t.id)}, func(i *image) { all = append(all, &i.Grave) })
 		if err != nil {
 			return nil, err
 		}
 	}
-	gone := []*image{dead}
-	in := map[*image]bool{}
-	for i := 0; i < len(gone); i++ {
-		for _, c := range all {
-			if !in[c] && c.pos != dead.pos && c.pointsAt(gone[i]) {
-				in[c] = true
-				gone = append(gone, c)
-			}
-		}
-	}
-	var out []change.Op
-	for _, c := range all { // parents first, as v.p.tables is
-		if !in[c] {
-			continue
-		}
-		row, err := v.Row(c.t.def.Name, c.key)
-		if err != nil {
-			return nil, err
-		}
-		if row == nil {
-			out = append(out, change.Op{Table: c.t.def.Name, Kind: change.Insert, Key: c.key, Columns: c.t.names, New: c.row})
-		}
-	}
-	return out, nil
+	return ledger.Taken(&dead.Grave, all, v.Row)
 }
 
 // breath is the stretch of the log, both ends excluded, in which rows went
@@ -204,8 +169,8 @@ func (v *view) taken(dead *image) ([]change.Op, error) {
 // entry; after the entry for a row that REPLACE took; or all that one
 // transaction of the hub's wrote.
 func (v *view) breath(dead *image) (from, to int64, err error) {
-	key := append([]change.Value{change.Int(dead.t.id)}, dead.key...)
-	at := change.Int(dead.pos)
+	key := append([]change.Value{change.Int(dead.t.id)}, dead.Key...)
+	at := change.Int(dead.Pos)
 	ask := func(otherwise int64, q string, args ...change.Value) int64 {
 		if err != nil {
 			return 0
@@ -220,37 +185,17 @@ func (v *view) breath(dead *image) (from, to int64, err error) {
 	}
 	const forever = 1<<63 - 1
 	switch {
-	case dead.origin != originOther:
+	case dead.origin != ledger.Other:
 		hlc := change.Int(dead.hlc)
 		from = ask(0, `SELECT pos FROM _tidemark_log WHERE pos < ? AND hlc <> ? ORDER BY pos DESC LIMIT 1`, at, hlc)
 		to = ask(forever, `SELECT pos FROM _tidemark_log WHERE pos > ? AND hlc <> ? ORDER BY pos LIMIT 1`, at, hlc)
 	case dead.op == opMaybe:
-		from = dead.pos
+		from = dead.Pos
 		to = ask(forever, `SELECT pos FROM _tidemark_log WHERE pos > ? AND tbl = ? AND op IN (1, 2) ORDER BY pos LIMIT 1`, at, change.Int(dead.t.id))
 	default:
-		to = dead.pos
-		from = ask(dead.pos, `SELECT l.pos FROM _tidemark_log AS l WHERE l.tbl = ? AND `+dead.t.keyed("l.")+` AND l.pos < ? AND l.op = 7 ORDER BY l.pos DESC LIMIT 1`,
+		to = dead.Pos
+		from = ask(dead.Pos, `SELECT l.pos FROM _tidemark_log AS l WHERE l.tbl = ? AND `+dead.t.keyed("l.")+` AND l.pos < ? AND l.op = 7 ORDER BY l.pos DESC LIMIT 1`,
 			append(key, at)...)
 	}
 	return from, to, err
-}
-
-// pointsAt reports whether a foreign key of c held the parent's values.
-func (c *image) pointsAt(parent *image) bool {
-	for i := range c.t.def.ForeignKeys {
-		fk := &c.t.def.ForeignKeys[i]
-		if !strings.EqualFold(fk.Parent, parent.t.def.Name) {
-			continue
-		}
-		same := true
-		for j, n := range fkNames(c.t, fk) {
-			k := indexFold(parent.t.names, fk.To[j])
-			mine := c.row[indexFold(c.t.names, n)]
-			same = same && k >= 0 && !mine.IsNull() && mine == parent.row[k]
-		}
-		if same {
-			return true
-		}
-	}
-	return false
 }

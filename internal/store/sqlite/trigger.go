@@ -2,12 +2,12 @@ package sqlitestore
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // A trigger is one of ours: its name and its whole CREATE statement.
@@ -20,9 +20,9 @@ const triggerClock = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)
 type origin struct{ who, clock string }
 
 var (
-	other = origin{opText(originOther), triggerClock}
+	other = origin{opText(ledger.Other), triggerClock}
 	// entering says that the hub itself tells: nobody filters it as an echo.
-	entering = origin{opText(originHub), triggerClock}
+	entering = origin{opText(ledger.Hub), triggerClock}
 	// bound is for statements of our own, with parameters.
 	bound = origin{"?", "?"}
 )
@@ -72,26 +72,26 @@ func (t *table) entomb(prefix, from string) string {
 }
 
 func (t *table) afterInsert() trigger {
-	return t.make("ins", "AFTER INSERT", "", t.log("NEW.", opText(opInsert), "0", t.expr("NEW.")))
+	return t.make("ins", "AFTER INSERT", "", t.log("NEW.", opText(ledger.Insert), "0", t.expr("NEW.")))
 }
 
 // afterUpdate logs the row under its new key; afterRekey logs the old one (trap S8).
 func (t *table) afterUpdate() trigger {
-	op := "CASE WHEN " + differs(t.keyNames) + " THEN " + opText(opInsert) + " ELSE " + opText(opUpdate) + " END"
+	op := "CASE WHEN " + differs(t.keyNames) + " THEN " + opText(ledger.Insert) + " ELSE " + opText(ledger.Update) + " END"
 	return t.make("upd", "AFTER UPDATE", "", t.log("NEW.", op, t.mask(), t.expr("NEW.")))
 }
 
 func (t *table) afterRekey() trigger {
 	return t.make("key", "AFTER UPDATE OF "+sqlite.QuoteAll("", t.keyNames), differs(t.keyNames),
-		t.log("OLD.", opText(opDelete), "0", t.expr("OLD.")), t.entomb("OLD.", ""))
+		t.log("OLD.", opText(ledger.Delete), "0", t.expr("OLD.")), t.entomb("OLD.", ""))
 }
 
 // afterDelete also notes the rows that hang in the air now: another program may
 // have foreign keys off, and put the parent back.
 func (t *table) afterDelete() trigger {
-	body := []string{t.log("OLD.", opText(opDelete), "0", t.expr("OLD.")), t.entomb("OLD.", "")}
+	body := []string{t.log("OLD.", opText(ledger.Delete), "0", t.expr("OLD.")), t.entomb("OLD.", "")}
 	for _, d := range t.below {
-		body = append(body, t.follow(d, "OLD.", other, "'"+orphan+"'", "", ""))
+		body = append(body, t.follow(d, "OLD.", other, "'"+ledger.Orphan+"'", "", ""))
 	}
 	return t.make("del", "AFTER DELETE", "", body...)
 }
@@ -102,7 +102,7 @@ func (t *table) afterMove() (trigger, bool) {
 	if len(src) == 0 {
 		return trigger{}, false
 	}
-	body := []string{t.log("NEW.", opText(opLeave), "0", t.expr("OLD."))}
+	body := []string{t.log("NEW.", opText(ledger.Leave), "0", t.expr("OLD."))}
 	for _, d := range t.below {
 		body = append(body, t.follow(d, "NEW.", other, t.expr("OLD."), "", ""), t.follow(d, "NEW.", entering, t.expr("NEW."), "", ""))
 	}
@@ -136,14 +136,14 @@ func (t *table) afterArrival() (trigger, bool) {
 	return t.make("arr", "AFTER INSERT", hasOrphans+" OR "+replaced, body...), true
 }
 
-const hasOrphans = "EXISTS (SELECT 1 FROM _tidemark_log WHERE scope = '" + orphan + "')"
+const hasOrphans = "EXISTS (SELECT 1 FROM _tidemark_log WHERE scope = '" + ledger.Orphan + "')"
 
 // adopt is follow for rows that the log knows without a parent.
-func (t *table) adopt(d *descent, prefix string, by origin, scope, from, where string) string {
-	e := d.end()
-	return t.follow(d, prefix, by, scope, "(SELECT DISTINCT "+strings.Join(logKeys("", len(e.key)), ", ")+" FROM _tidemark_log WHERE scope = '"+orphan+
+func (t *table) adopt(d []*table, prefix string, by origin, scope, from, where string) string {
+	e := d[len(d)-1]
+	return t.follow(d, prefix, by, scope, "(SELECT DISTINCT "+strings.Join(logKeys("", len(e.key)), ", ")+" FROM _tidemark_log WHERE scope = '"+ledger.Orphan+
 		"' AND tbl = "+e.number()+") AS _l CROSS JOIN "+from,
-		" AND "+equals(fmt.Sprintf("_c%d.", len(d.steps)-1), e.keyNames, logKeys("_l.", len(e.key)))+where)
+		" AND "+equals(fmt.Sprintf("_c%d.", len(d)-1), e.keyNames, logKeys("_l.", len(e.key)))+where)
 }
 
 // beforeDelete marks where a deletion begins, and tells the rows that hang on
@@ -172,20 +172,20 @@ func (t *table) leaving(prefix, from, where string) []string {
 
 // follow logs the rows at the end of a descent from the row of t that prefix
 // names, under a scope.
-func (t *table) follow(d *descent, prefix string, by origin, scope, from, where string) string {
-	e := d.end()
+func (t *table) follow(d []*table, prefix string, by origin, scope, from, where string) string {
+	e := d[len(d)-1]
 	var b strings.Builder
-	last := fmt.Sprintf("_c%d.", len(d.steps)-1)
-	b.WriteString(e.logInto() + sqlite.QuoteAll(last, e.keyNames) + ", " + opText(opFollow) + ", 0, " + by.who + ", " + by.clock + ", " + scope + " FROM " + from)
+	last := fmt.Sprintf("_c%d.", len(d)-1)
+	b.WriteString(e.logInto() + sqlite.QuoteAll(last, e.keyNames) + ", " + opText(ledger.Follow) + ", 0, " + by.who + ", " + by.clock + ", " + scope + " FROM " + from)
 	up := prefix
 	var conds []string
-	for i, c := range d.steps {
+	for i, c := range d {
 		me := fmt.Sprintf("_c%d.", i)
 		if i > 0 {
 			b.WriteString(" JOIN ")
 		}
 		b.WriteString(c.name + " AS " + strings.TrimSuffix(me, "."))
-		conds = append(conds, equals(up, c.scope.fk.To, prefixed(me, fkNames(c, c.scope.fk))))
+		conds = append(conds, equals(up, c.scope.FK.To, prefixed(me, fkNames(c, c.scope.FK))))
 		up = me
 	}
 	b.WriteString(" WHERE " + strings.Join(conds, " AND ") + where)
@@ -217,14 +217,14 @@ func differs(names []string) string {
 // mask is the columns that an update changed, as bits. A change beyond the bits
 // there are is 0: any column.
 func (t *table) mask() string {
-	bits, beyond := []string{strconv.FormatInt(maskSeen, 10)}, []string(nil)
+	bits, beyond := []string{strconv.FormatInt(ledger.MaskSeen, 10)}, []string(nil)
 	for i, c := range t.stored {
 		col := &t.def.Columns[c]
 		d := "OLD." + sqlite.Quote(col.Name) + " IS NOT NEW." + sqlite.Quote(col.Name) + " COLLATE BINARY"
 		if t.def.Affinity(c) == change.AffinityBlob { // 1 and 1.0 are equal, and yet stored differently
 			d += " OR typeof(OLD." + sqlite.Quote(col.Name) + ") <> typeof(NEW." + sqlite.Quote(col.Name) + ")"
 		}
-		if i < maskBits {
+		if i < ledger.MaskBits {
 			bits = append(bits, fmt.Sprintf("((%s) << %d)", d, i))
 		} else {
 			beyond = append(beyond, d)
@@ -246,9 +246,4 @@ func balanced(parts []string, op string) string {
 	}
 	half := len(parts) / 2
 	return "(" + balanced(parts[:half], op) + op + balanced(parts[half:], op) + ")"
-}
-
-// foldContains reports whether a list holds a name, ASCII case folded.
-func foldContains(list []string, name string) bool {
-	return slices.ContainsFunc(list, func(s string) bool { return strings.EqualFold(s, name) })
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // A tx is the one write transaction in progress.
@@ -19,8 +20,8 @@ import (
 // and written many at a time, before anything reads the log.
 type tx struct {
 	view
-	by      author
-	origins map[change.Incarnation]int64 // numbers looked up in this transaction
+	by      ledger.Author
+	origins ledger.Origins // numbers looked up in this transaction
 
 	entries []entry // of this transaction, in order; those before written are in the log
 	written int
@@ -36,12 +37,6 @@ type tx struct {
 	spoiled bool // a savepoint that was not made had to be undone
 }
 
-// An author is who writes, and by which clock.
-type author struct {
-	origin int64
-	hlc    change.HLC
-}
-
 // An entry is one row of the change log.
 type entry struct {
 	t     *table // nil: not about a row
@@ -49,7 +44,7 @@ type entry struct {
 	key   change.Key
 	op    int64
 	mask  int64
-	by    author
+	by    ledger.Author
 	scope string
 }
 
@@ -120,45 +115,25 @@ func (t *tx) Savepoint(fn func() error) error {
 
 // As implements hub.Tx. A zero clock reading is the hub's clock now.
 func (t *tx) As(origin change.Incarnation, hlc change.HLC) error {
-	id := int64(originHub)
-	if !origin.IsZero() {
-		var err error
-		if id, err = t.number(origin); err != nil {
-			return err
-		}
+	by, err := ledger.Sign(origin, hlc, t.s.cfg.Clock, t.number)
+	if err != nil {
+		return err
 	}
-	if hlc == 0 {
-		hlc = change.NewHLC(t.s.cfg.Clock.Now().UnixMilli(), 0)
-	}
-	t.by = author{id, hlc}
+	t.by = by
 	return nil
 }
 
 // number numbers an incarnation, for good.
 func (t *tx) number(inc change.Incarnation) (int64, error) {
-	if id, ok := t.origins[inc]; ok {
-		return id, nil
-	}
-	id, err := t.origin(inc)
-	if err != nil {
-		return 0, err
-	}
-	if id == originNone {
-		if err := sqlite.Exec(t.c, `INSERT INTO _tidemark_origin (inc) VALUES (?)`, blob(inc[:])); err != nil {
-			return 0, fmt.Errorf("number origin: %w", err)
-		}
-		id = t.c.LastInsertRowID()
-	}
-	if t.origins == nil {
-		t.origins = map[change.Incarnation]int64{}
-	}
-	t.origins[inc] = id
-	return id, nil
+	return t.origins.Number(inc, t.origin, func(inc change.Incarnation) (int64, error) {
+		err := sqlite.Exec(t.c, `INSERT INTO _tidemark_origin (inc) VALUES (?)`, blob(inc[:]))
+		return t.c.LastInsertRowID(), err
+	})
 }
 
 // ready says who writes when nobody did yet: the hub itself.
 func (t *tx) ready() error {
-	if t.by != (author{}) {
+	if t.by != (ledger.Author{}) {
 		return nil
 	}
 	return t.As(change.Incarnation{}, 0)
@@ -179,7 +154,7 @@ func (t *tx) log(tb *table, key change.Key, op, mask int64, scope string) (int64
 	pos := t.next
 	t.next++
 	t.entries = append(t.entries, entry{t: tb, pos: pos, key: key, op: op, mask: mask, by: t.by, scope: scope})
-	if scope == orphan {
+	if scope == ledger.Orphan {
 		t.orphans = yes
 	}
 	return pos, nil
@@ -190,7 +165,7 @@ func (t *tx) notch() error {
 	if err := t.ready(); err != nil {
 		return err
 	}
-	_, err := t.log(nil, nil, opTouch, 0, "")
+	_, err := t.log(nil, nil, ledger.Touch, 0, "")
 	return err
 }
 
@@ -244,8 +219,8 @@ func (t *tx) putSome(list []entry) error {
 		s.BindInt64(i+2, table)
 		s.BindInt64(i+3, e.op)
 		s.BindInt64(i+4, e.mask)
-		s.BindInt64(i+5, e.by.origin)
-		s.BindInt64(i+6, int64(e.by.hlc))
+		s.BindInt64(i+5, e.by.Origin)
+		s.BindInt64(i+6, int64(e.by.HLC))
 		s.BindText(i+7, e.scope)
 		for k, v := range e.key {
 			sqlite.Bind(s, i+8+k, v)

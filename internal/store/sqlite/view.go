@@ -9,6 +9,7 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/rule"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // A view is one snapshot: a read transaction of one connection.
@@ -211,7 +212,11 @@ func (v *view) Row(name string, key change.Key) ([]change.Value, error) {
 }
 
 func readRow(s *sqlite.Stmt, from, n int) []change.Value {
-	row := make([]change.Value, n)
+	return readInto(make([]change.Value, n), s, from)
+}
+
+// readInto fills a row from column from on.
+func readInto(row []change.Value, s *sqlite.Stmt, from int) []change.Value {
 	for i := range row {
 		row[i] = sqlite.Column(s, from+i)
 	}
@@ -274,37 +279,28 @@ func (v *view) ScopeOf(name string, row []change.Value) (rule.ScopeID, error) {
 		return "", fmt.Errorf("scope of a row of %s: %d values for %d columns", name, len(row), len(t.names))
 	}
 	switch {
-	case t.scope.all:
+	case t.scope.All:
 		return rule.ScopeAll, nil
-	case t.scope.column != "":
-		val := row[indexFold(t.names, t.scope.column)]
+	case t.scope.Column != "":
+		val := row[ledger.IndexFold(t.names, t.scope.Column)]
 		if val.Kind() != change.KindFloat {
-			return rule.Of(t.scope.kind, val), nil
+			return rule.Of(t.scope.Kind, val), nil
 		}
 		// Only the engine knows how it writes a double.
-		text, _, err := sqlite.One(v.c, "SELECT ?1 || '/' || ?2", change.Text(t.scope.kind), val)
+		text, _, err := sqlite.One(v.c, "SELECT ?1 || '/' || ?2", change.Text(t.scope.Kind), val)
 		return rule.ScopeID(text.Str()), err
 	}
-	args := make([]change.Value, len(t.scope.fk.Columns))
-	for i, n := range fkNames(t, t.scope.fk) {
-		args[i] = row[indexFold(t.names, n)]
+	args := make([]change.Value, len(t.scope.FK.Columns))
+	for i, n := range fkNames(t, t.scope.FK) {
+		args[i] = row[ledger.IndexFold(t.names, n)]
 	}
 	got, _, err := sqlite.One(v.c, "SELECT "+t.scope.parent.exprAt("_p0.", 1)+" FROM "+t.scope.parent.name+
-		" AS _p0 WHERE "+equals("_p0.", t.scope.fk.To, params(len(args))), args...)
+		" AS _p0 WHERE "+equals("_p0.", t.scope.FK.To, params(len(args))), args...)
 	if err != nil {
 		return "", fmt.Errorf("scope of a row of %s: %w", name, err)
 	}
-	if got.Str() == orphan {
+	if got.Str() == ledger.Orphan {
 		return "", nil
 	}
 	return rule.ScopeID(got.Str()), nil
-}
-
-func indexFold(names []string, name string) int {
-	for i, n := range names {
-		if strings.EqualFold(n, name) {
-			return i
-		}
-	}
-	return -1
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/rule"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // Write implements hub.Tx. Deleting a row that is not there does nothing;
@@ -18,14 +19,11 @@ func (t *tx) Write(e hub.Effect) error {
 	if err != nil {
 		return err
 	}
-	if err := t.ready(); err != nil {
+	if err := ledger.CheckEffect(&e, len(tb.key)); err != nil {
 		return err
 	}
-	if len(e.Columns) != len(e.Values) {
-		return fmt.Errorf("write to %s: %d values for %d columns", e.Table, len(e.Values), len(e.Columns))
-	}
-	if len(e.Key) != len(tb.key) {
-		return fmt.Errorf("write to %s: the key has %d values, not %d", e.Table, len(e.Key), len(tb.key))
+	if err := t.ready(); err != nil {
+		return err
 	}
 	switch e.Kind {
 	case change.Insert:
@@ -34,8 +32,6 @@ func (t *tx) Write(e hub.Effect) error {
 		err = t.update(tb, &e)
 	case change.Delete:
 		err = t.remove(tb, e.Key)
-	default:
-		return fmt.Errorf("write to %s: unknown kind of change %d", e.Table, e.Kind)
 	}
 	if err != nil {
 		return constraint(tb.def.Name, err)
@@ -58,7 +54,7 @@ func (t *tx) insert(tb *table, e *hub.Effect) error {
 	if err != nil {
 		return err
 	}
-	if _, err := t.log(tb, e.Key, opInsert, 0, scope); err != nil {
+	if _, err := t.log(tb, e.Key, ledger.Insert, 0, scope); err != nil {
 		return err
 	}
 	if len(tb.below) == 0 {
@@ -86,7 +82,7 @@ func (t *tx) update(tb *table, e *hub.Effect) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.log(tb, e.Key, opUpdate, mask, scope)
+	_, err = t.log(tb, e.Key, ledger.Update, mask, scope)
 	return err
 }
 
@@ -112,18 +108,18 @@ func (t *tx) set(tb *table, e *hub.Effect) ([]change.Value, error) {
 // changes is the mask of some columns, and whether the row's scope, or that of
 // rows that hang on it, depends on one of them.
 func (t *table) changes(columns []string) (mask int64, moves bool) {
-	mask = maskSeen
+	mask = ledger.MaskSeen
 	for _, c := range columns {
 		i := slices.Index(t.names, c)
 		if i < 0 {
-			i = indexFold(t.names, c)
+			i = ledger.IndexFold(t.names, c)
 		}
-		if i >= 0 && i < maskBits && mask != 0 {
+		if i >= 0 && i < ledger.MaskBits && mask != 0 {
 			mask |= 1 << i
 		} else {
 			mask = 0
 		}
-		moves = moves || foldContains(t.src, c) || foldContains(t.to, c)
+		moves = moves || ledger.ContainsFold(t.src, c) || ledger.ContainsFold(t.to, c)
 	}
 	return mask, moves
 }
@@ -138,7 +134,7 @@ func (t *tx) move(tb *table, e *hub.Effect, mask int64) error {
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(e.Columns, func(c string) bool { return foldContains(tb.to, c) }) {
+	if slices.ContainsFunc(e.Columns, func(c string) bool { return ledger.ContainsFold(tb.to, c) }) {
 		if err := t.follow(tb, e.Key, t.by, old); err != nil {
 			return err
 		}
@@ -152,19 +148,19 @@ func (t *tx) move(tb *table, e *hub.Effect, mask int64) error {
 		return err
 	}
 	t.logged()
-	if _, err := t.log(tb, e.Key, opUpdate, mask, now); err != nil {
+	if _, err := t.log(tb, e.Key, ledger.Update, mask, now); err != nil {
 		return err
 	}
 	if old == now {
 		return nil
 	}
-	if _, err := t.log(tb, e.Key, opLeave, 0, old); err != nil {
+	if _, err := t.log(tb, e.Key, ledger.Leave, 0, old); err != nil {
 		return err
 	}
 	if err := t.follow(tb, e.Key, t.by, old); err != nil {
 		return err
 	}
-	return t.follow(tb, e.Key, author{originHub, t.by.hlc}, now)
+	return t.follow(tb, e.Key, ledger.Author{Origin: ledger.Hub, HLC: t.by.HLC}, now)
 }
 
 // remove deletes a row and keeps its image.
@@ -192,7 +188,7 @@ func (t *tx) remove(tb *table, key change.Key) error {
 	if err != nil {
 		return err
 	}
-	pos, err := t.log(tb, key, opDelete, 0, scope)
+	pos, err := t.log(tb, key, ledger.Delete, 0, scope)
 	if err != nil {
 		return err
 	}
@@ -207,7 +203,7 @@ func (t *tx) arrived(tb *table, key change.Key, scope string) error {
 	id := tb.number() + key.ID()
 	if t.gone[id] {
 		delete(t.gone, id)
-		if err := t.follow(tb, key, author{originHub, t.by.hlc}, scope); err != nil {
+		if err := t.follow(tb, key, ledger.Author{Origin: ledger.Hub, HLC: t.by.HLC}, scope); err != nil {
 			return err
 		}
 	}
@@ -227,15 +223,15 @@ func (t *tx) arrived(tb *table, key change.Key, scope string) error {
 	if t.orphans == no {
 		return nil
 	}
-	return t.descend(tb, key, author{originHub, t.by.hlc}, scope, tb.adoptions)
+	return t.descend(tb, key, ledger.Author{Origin: ledger.Hub, HLC: t.by.HLC}, scope, tb.adoptions)
 }
 
 // follow logs every row whose scope hangs on a row, under a scope.
-func (t *tx) follow(tb *table, key change.Key, by author, scope string) error {
+func (t *tx) follow(tb *table, key change.Key, by ledger.Author, scope string) error {
 	return t.descend(tb, key, by, scope, tb.follows)
 }
 
-func (t *tx) descend(tb *table, key change.Key, by author, scope string, list []string) error {
+func (t *tx) descend(tb *table, key change.Key, by ledger.Author, scope string, list []string) error {
 	if len(list) == 0 {
 		return nil
 	}
@@ -243,7 +239,7 @@ func (t *tx) descend(tb *table, key change.Key, by author, scope string, list []
 		return err
 	}
 	defer t.logged()
-	args := append([]change.Value{change.Int(by.origin), change.Int(int64(by.hlc)), change.Text(scope)}, key...)
+	args := append([]change.Value{change.Int(by.Origin), change.Int(int64(by.HLC)), change.Text(scope)}, key...)
 	for _, q := range list {
 		if err := sqlite.Exec(t.c, q, args...); err != nil {
 			return fmt.Errorf("log the rows below one of %s: %w", tb.def.Name, err)
@@ -310,7 +306,7 @@ func (t *tx) Touch(name string, key change.Key) error {
 		return err
 	}
 	defer t.logged()
-	hlc := change.Int(int64(t.by.hlc))
+	hlc := change.Int(int64(t.by.HLC))
 	q := tb.logInto() + sqlite.QuoteAll("t.", tb.keyNames) + ", 4, 0, 1, ?, " + tb.expr("t.") + " FROM " + tb.name + " AS t WHERE " + tb.where
 	if err := sqlite.Exec(t.c, q, append([]change.Value{hlc}, key...)...); err != nil {
 		return fmt.Errorf("touch row of %s: %w", name, err)

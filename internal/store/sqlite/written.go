@@ -8,6 +8,7 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/rule"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // scopeOf is the scope of a row just written, from the values of some of its
@@ -15,10 +16,10 @@ import (
 // nil for a row that is gone.
 func (t *tx) scopeOf(tb *table, names []string, values []change.Value, key change.Key) (string, error) {
 	switch {
-	case tb.scope.all:
+	case tb.scope.All:
 		return string(rule.ScopeAll), nil
-	case tb.scope.column != "":
-		i := indexFold(names, tb.scope.column)
+	case tb.scope.Column != "":
+		i := ledger.IndexFold(names, tb.scope.Column)
 		if i < 0 {
 			return t.scopeAt(tb, key)
 		}
@@ -26,14 +27,14 @@ func (t *tx) scopeOf(tb *table, names []string, values []change.Value, key chang
 			if key != nil {
 				return t.scopeAt(tb, key)
 			}
-			text, _, err := sqlite.One(t.c, "SELECT ?1 || '/' || ?2", change.Text(tb.scope.kind), values[i])
+			text, _, err := sqlite.One(t.c, "SELECT ?1 || '/' || ?2", change.Text(tb.scope.Kind), values[i])
 			return text.Str(), err
 		}
-		return string(rule.Of(tb.scope.kind, values[i])), nil
+		return string(rule.Of(tb.scope.Kind, values[i])), nil
 	}
 	up := make([]change.Value, len(tb.src))
 	for j, n := range tb.src {
-		i := indexFold(names, n)
+		i := ledger.IndexFold(names, n)
 		if i < 0 {
 			return t.scopeAt(tb, key)
 		}
@@ -68,8 +69,8 @@ func (t *tx) scopeVia(tb *table, up []change.Value) (string, error) {
 		return "", fmt.Errorf("scope of a row of %s: %w", tb.def.Name, err)
 	}
 	scope := got.Str()
-	if !ok || scope == orphan { // not remembered: the parent may come, spelled differently
-		return orphan, nil
+	if !ok || scope == ledger.Orphan { // not remembered: the parent may come, spelled differently
+		return ledger.Orphan, nil
 	}
 	if len(t.scopes) >= scopesKept {
 		clear(t.scopes)
@@ -98,10 +99,10 @@ func (t *table) prepare() {
 	}
 	t.bury += ") VALUES (" + marks(1+len(t.names)) + ")"
 	if p := t.scope.parent; p != nil {
-		t.viaSQL = "SELECT " + p.exprAt("_p0.", 1) + " FROM " + p.name + " AS _p0 WHERE " + equals("_p0.", t.scope.fk.To, params(len(t.src)))
-		t.viaID = p.childID(t.scope.fk)
+		t.viaSQL = "SELECT " + p.exprAt("_p0.", 1) + " FROM " + p.name + " AS _p0 WHERE " + equals("_p0.", t.scope.FK.To, params(len(t.src)))
+		t.viaID = p.childID(t.scope.FK)
 	}
-	if i := t.def.Column(t.scope.column); t.scope.column != "" && i >= 0 {
+	if i := t.def.Column(t.scope.Column); t.scope.Column != "" && i >= 0 {
 		switch t.def.Affinity(i) {
 		case change.AffinityText:
 			t.scopeText = true
@@ -113,8 +114,8 @@ func (t *table) prepare() {
 	}
 	t.follows, t.adoptions, t.links = nil, nil, nil
 	for _, d := range t.below {
-		if c := d.steps[0]; len(d.steps) == 1 {
-			t.links = append(t.links, link{t.childID(c.scope.fk), c.scope.fk.To})
+		if c := d[0]; len(d) == 1 {
+			t.links = append(t.links, link{t.childID(c.scope.FK), c.scope.FK.To})
 		}
 		t.follows = append(t.follows, t.follow(d, "t.", bound, "?", t.name+" AS t CROSS JOIN ", " AND "+t.where))
 		t.adoptions = append(t.adoptions, t.adopt(d, "t.", bound, "?", t.name+" AS t CROSS JOIN ", " AND "+t.where))
@@ -131,7 +132,7 @@ func (t *tx) remember(tb *table, e *hub.Effect, scope string) {
 	for _, l := range tb.links {
 		up := make(change.Key, len(l.to))
 		for j, n := range l.to {
-			if i := indexFold(e.Columns, n); i >= 0 {
+			if i := ledger.IndexFold(e.Columns, n); i >= 0 {
 				up[j] = e.Values[i]
 			}
 		}

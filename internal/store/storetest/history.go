@@ -301,6 +301,9 @@ func record(t *testing.T, open Open) {
 			}
 			b.expect(fmt.Sprintf("up to %d under %q after %q", tc.limit, tc.prefix, tc.after), fmt.Sprint(ids), tc.want)
 		}
+		if err := b.backwards(v); err != nil {
+			return err
+		}
 		if _, err := v.Record("device", "c"); !errors.Is(err, hub.ErrNotFound) {
 			t.Errorf("a removed record: %v", err)
 		}

@@ -136,23 +136,27 @@ func (b *bench) now() (c change.Cursor) {
 	return c
 }
 
-// changes is what a pull says, one line a row: "table key" or "table -key", sorted.
 func (b *bench) changes(since change.Cursor, self change.Incarnation, scopes []rule.ScopeID) string {
 	b.Helper()
+	var out string
+	b.view(func(v hub.View) (err error) { out, err = Changes(v, since, self, scopes); return err })
+	return out
+}
+
+// Changes is what a pull says, sorted: "table key" or "table -key".
+func Changes(v hub.View, since change.Cursor, self change.Incarnation, scopes []rule.ScopeID) (string, error) {
 	var out []string
-	b.view(func(v hub.View) error {
-		return v.Delta(since, self, scopes, 1<<20, func(r *change.Rows) error {
-			for i := range r.Len() {
-				out = append(out, r.Table+" "+r.KeyOf(i).String())
-			}
-			for i := range r.GoneLen() {
-				out = append(out, r.Table+" -"+r.GoneKey(i).String())
-			}
-			return nil
-		})
+	err := v.Delta(since, self, scopes, 1<<20, func(r *change.Rows) error {
+		for i := range r.Len() {
+			out = append(out, r.Table+" "+r.KeyOf(i).String())
+		}
+		for i := range r.GoneLen() {
+			out = append(out, r.Table+" -"+r.GoneKey(i).String())
+		}
+		return nil
 	})
 	sort.Strings(out)
-	return strings.Join(out, "; ")
+	return strings.Join(out, "; "), err
 }
 
 func (b *bench) expect(what, got, want string) {
