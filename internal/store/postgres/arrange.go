@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // arrange puts writes in an order that the database's foreign keys allow, which act
@@ -22,6 +23,7 @@ func (t *tx) arrange(ops []op) ([]op, error) {
 	if len(ops)+len(t.late) < 2 {
 		return ops, nil
 	}
+	number(ops)
 	ops, err := t.rejoin(ops)
 	if err == nil {
 		ops, err = t.replace(ops)
@@ -37,7 +39,7 @@ func (t *tx) arrange(ops []op) ([]op, error) {
 	}
 	slots(ops, change.Insert, func(a, b op) int { return cmp.Compare(a.t.rank, b.t.rank) })
 	slots(ops, change.Delete, func(a, b op) int { return cmp.Compare(b.t.rank, a.t.rank) })
-	return ops, nil
+	return inTurn(ops), nil
 }
 
 // stage is when a write comes where rows cross.
@@ -99,7 +101,7 @@ func crossed(ops []op) bool {
 func (t *table) pointing(columns []string) []*table {
 	var out []*table
 	for _, l := range t.parents {
-		if slices.ContainsFunc(l.columns, func(c string) bool { return foldContains(columns, c) }) {
+		if slices.ContainsFunc(l.columns, func(c string) bool { return ledger.ContainsFold(columns, c) }) {
 			out = append(out, l.to)
 		}
 	}
@@ -239,6 +241,7 @@ func (t *tx) replace(ops []op) ([]op, error) {
 func asRekey(del, in op) op {
 	in.e.Kind, in.e.Key, in.id = change.Update, del.e.Key, del.id
 	in.spread = true
+	in.turns = slices.Concat(in.turns, del.turns)
 	return in
 }
 
@@ -272,13 +275,13 @@ func (t *tx) clash(del, in *op) (same bool, err error) {
 		for _, c := range u.Columns {
 			at := -1
 			if c >= 0 {
-				at = slices.IndexFunc(in.e.Columns, func(n string) bool { return strings.EqualFold(n, in.t.def.Columns[c].Name) })
+				at = ledger.IndexFold(in.e.Columns, in.t.def.Columns[c].Name)
 			}
 			if at < 0 {
 				conds = nil
 				break
 			}
-			col := &in.t.cols[indexFold(in.t.names, in.e.Columns[at])]
+			col := &in.t.cols[ledger.IndexFold(in.t.names, in.e.Columns[at])]
 			p, err := col.put(in.e.Values[at])
 			if err != nil {
 				return false, nil //nolint:nilerr // it will be said when it is written
@@ -309,12 +312,12 @@ func (o op) asUpdate() op {
 	var cols []string
 	var vals []change.Value
 	for i, c := range o.e.Columns {
-		if !foldContains(o.t.keyNames, c) {
+		if !ledger.ContainsFold(o.t.keyNames, c) {
 			cols, vals = append(cols, c), append(vals, o.e.Values[i])
 		}
 	}
 	for i, c := range o.t.names { // what is left out would have become its default
-		if !foldContains(o.e.Columns, c) && !slices.Contains(o.t.key, i) {
+		if !ledger.ContainsFold(o.e.Columns, c) && !slices.Contains(o.t.key, i) {
 			o.defaults = append(o.defaults, c)
 		}
 	}
@@ -326,6 +329,7 @@ func (o op) asUpdate() op {
 type link struct {
 	columns []string
 	to      *table
+	byKey   bool // it names the other table's key
 }
 
 // A pointer is a foreign key from its other end.
@@ -337,18 +341,18 @@ type pointer struct {
 
 // relate finds how tables point at each other. The tables are in their order.
 func (p *plan) relate() {
-	for i, t := range p.tables {
-		t.rank = i
+	for _, t := range p.tables {
 		for _, fk := range t.def.ForeignKeys {
-			up := p.byName[strings.ToLower(fk.Parent)]
-			if up == nil {
+			at := p.list.Index(fk.Parent)
+			if at < 0 {
 				continue
 			}
-			l, back := link{to: up}, pointer{child: t, onUpdate: fk.OnUpdate}
+			up := p.tables[at]
+			l, back := link{to: up, byKey: slices.EqualFunc(fk.To, up.keyNames, strings.EqualFold)}, pointer{child: t, onUpdate: fk.OnUpdate}
 			for i, c := range fk.Columns {
 				l.columns = append(l.columns, t.def.Columns[c].Name)
-				back.from = append(back.from, indexFold(t.names, t.def.Columns[c].Name))
-				back.to = append(back.to, indexFold(up.names, fk.To[i]))
+				back.from = append(back.from, ledger.IndexFold(t.names, t.def.Columns[c].Name))
+				back.to = append(back.to, ledger.IndexFold(up.names, fk.To[i]))
 			}
 			t.parents = append(t.parents, l)
 			if !slices.Contains(back.from, -1) && !slices.Contains(back.to, -1) {

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 )
@@ -73,7 +71,7 @@ func (b *bell) listen() {
 
 // attend listens until the connection is lost.
 func (b *bell) attend() error {
-	c, err := pgx.Connect(b.ctx, b.s.cfg.Listen)
+	c, err := reach(b.ctx, b.s.cfg.Listen)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package postgresstore
 
 import (
 	"fmt"
-	"sort"
 	"strings"
 	"testing"
 
@@ -10,6 +9,7 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/pgtest"
 	"github.com/tidemark-sync/tidemark/internal/rule"
+	"github.com/tidemark-sync/tidemark/internal/store/storetest"
 )
 
 const shopDDL = `CREATE TABLE customer (id text PRIMARY KEY, region text NOT NULL, name text);
@@ -51,20 +51,9 @@ func view1(t testing.TB, s *Store, fn func(hub.View) error) {
 // since is what a pull says, sorted: "table key" or "table -key".
 func since(t testing.TB, s *Store, c change.Cursor, self change.Incarnation, scopes ...rule.ScopeID) string {
 	t.Helper()
-	var out []string
-	view1(t, s, func(v hub.View) error {
-		return v.Delta(c, self, scopes, 1<<20, func(r *change.Rows) error {
-			for i := range r.Len() {
-				out = append(out, r.Table+" "+r.KeyOf(i).String())
-			}
-			for i := range r.GoneLen() {
-				out = append(out, r.Table+" -"+r.GoneKey(i).String())
-			}
-			return nil
-		})
-	})
-	sort.Strings(out)
-	return strings.Join(out, "; ")
+	var out string
+	view1(t, s, func(v hub.View) (err error) { out, err = storetest.Changes(v, c, self, scopes); return err })
+	return out
 }
 
 func expect(t testing.TB, what, got, want string) {

@@ -32,7 +32,7 @@ func edgeSchema(t *testing.T, ddl []string, names ...string) change.Schema {
 
 func TestATableIsDescribedInSQLitesWords(t *testing.T) {
 	dsn := pgtest.Database(t)
-	c := dial(t, dsn)
+	c := connect(t, dsn)
 	run(t, c, `CREATE SCHEMA other; CREATE TABLE other.patient (x int PRIMARY KEY);
 		CREATE TYPE mood AS ENUM ('calm', 'wild');
 		CREATE TABLE patient (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), name varchar(80) NOT NULL DEFAULT 'it''s', active boolean NOT NULL DEFAULT true,
@@ -100,7 +100,7 @@ func TestATableIsDescribedInSQLitesWords(t *testing.T) {
 
 func TestWhatCannotSyncSaysWhy(t *testing.T) {
 	dsn := pgtest.Database(t)
-	c := dial(t, dsn)
+	c := connect(t, dsn)
 	run(t, c, `CREATE TABLE keyless (a int); CREATE VIEW view AS SELECT 1 AS a; CREATE UNLOGGED TABLE loose (a int PRIMARY KEY);
 		CREATE TABLE parts (a int PRIMARY KEY) PARTITION BY RANGE (a); CREATE TABLE part PARTITION OF parts DEFAULT;
 		CREATE TABLE shape (a int PRIMARY KEY, b point); CREATE TABLE floats (a float8 PRIMARY KEY);

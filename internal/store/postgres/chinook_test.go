@@ -265,7 +265,7 @@ func TestLoadIsAllOrNone(t *testing.T) {
 	if _, err := Load(t.Context(), dsn, []string{"a"}, feed(good[:2])); err == nil {
 		t.Error("a row of two values")
 	}
-	run(t, dial(t, dsn), "CREATE TABLE keyless (v int)")
+	run(t, connect(t, dsn), "CREATE TABLE keyless (v int)")
 	if _, err := Load(t.Context(), dsn, []string{"keyless"}, feed()); err == nil {
 		t.Error("a table that cannot sync")
 	}

@@ -17,7 +17,7 @@ import (
 // What would fail for ever is somebody's quarantine, not everybody's stall (I11).
 func TestI11_WhatFailsForEverIsAConstraint(t *testing.T) {
 	dsn := pgtest.Database(t)
-	run(t, dial(t, dsn), `CREATE TABLE word (id text PRIMARY KEY, n bigint GENERATED ALWAYS AS IDENTITY, at date CHECK (at > '2000-01-01'));
+	run(t, connect(t, dsn), `CREATE TABLE word (id text PRIMARY KEY, n bigint GENERATED ALWAYS AS IDENTITY, at date CHECK (at > '2000-01-01'));
 		CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'the till is closed' USING ERRCODE = 'TM001'; END $$;
 		CREATE TRIGGER no BEFORE UPDATE ON word FOR EACH ROW WHEN (NEW.at = '2024-12-25') EXECUTE FUNCTION no();
 		INSERT INTO word VALUES ('a')`)
@@ -61,7 +61,7 @@ func TestI11_WhatFailsForEverIsAConstraint(t *testing.T) {
 
 func TestADatabaseWithoutAnEncodingIsRefused(t *testing.T) {
 	server := pgtest.Server(t)
-	admin := dial(t, server.DSN("postgres"))
+	admin := connect(t, server.DSN("postgres"))
 	run(t, admin, `CREATE DATABASE bytes ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0`)
 	run(t, admin, `CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0`)
 	t.Cleanup(func() {
@@ -72,7 +72,7 @@ func TestADatabaseWithoutAnEncodingIsRefused(t *testing.T) {
 	if _, err := Survey(t.Context(), server.DSN("bytes"), nil); err == nil || !strings.Contains(err.Error(), "SQL_ASCII") {
 		t.Errorf("SQL_ASCII: %v", err)
 	}
-	run(t, dial(t, server.DSN("latin")), `CREATE TABLE t (id int PRIMARY KEY, v text)`)
+	run(t, connect(t, server.DSN("latin")), `CREATE TABLE t (id int PRIMARY KEY, v text)`)
 	if _, err := Survey(t.Context(), server.DSN("latin"), nil); err != nil {
 		t.Error(err)
 	}

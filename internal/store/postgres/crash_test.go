@@ -18,7 +18,7 @@ import (
 func TestI1_TheServerIsKilledAndComesBack(t *testing.T) {
 	server := pgtest.Own(t, pgtest.Options{Durable: true})
 	dsn := server.Database(t)
-	run(t, dial(t, dsn), `CREATE TABLE parent (id text PRIMARY KEY); CREATE TABLE child (id text PRIMARY KEY, up text NOT NULL REFERENCES parent)`)
+	run(t, connect(t, dsn), `CREATE TABLE parent (id text PRIMARY KEY); CREATE TABLE child (id text PRIMARY KEY, up text NOT NULL REFERENCES parent)`)
 	rules := everything([]string{"parent", "child"})
 	stores := []*Store{serve(t, Config{DSN: dsn, Rules: rules}), serve(t, Config{DSN: dsn, Rules: rules})}
 	epoch := stores[0].Epoch()
@@ -100,7 +100,7 @@ func TestI1_TheServerIsKilledAndComesBack(t *testing.T) {
 	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
 	defer stop()
 	go func() { heard <- stores[0].Wait(ctx, now) }()
-	run(t, dial(t, dsn), `INSERT INTO parent VALUES ('plain')`)
+	run(t, connect(t, dsn), `INSERT INTO parent VALUES ('plain')`)
 	if err := <-heard; err != nil {
 		t.Errorf("nobody heard of a write after the crash: %v", err)
 	}

@@ -47,7 +47,7 @@ func TestTablesAreMadeFromAnSQLiteSchema(t *testing.T) {
 	if len(said) != 11 {
 		t.Errorf("%d notes:\n%s", len(said), all)
 	}
-	c := dial(t, dsn)
+	c := connect(t, dsn)
 	list, err := relations(t.Context(), c, []string{"customer", "Order"})
 	if err != nil || len(list) != 2 {
 		t.Fatal(list, err)
@@ -108,7 +108,7 @@ func TestTablesAreMadeFromAnSQLiteSchema(t *testing.T) {
 
 func countOf(t *testing.T, dsn, table string) (n int64) {
 	t.Helper()
-	err := query(t.Context(), dial(t, dsn), "SELECT count(*) FROM "+table, func(r *row) error { n = r.int(0); return nil })
+	err := query(t.Context(), connect(t, dsn), "SELECT count(*) FROM "+table, func(r *row) error { n = r.int(0); return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func countOf(t *testing.T, dsn, table string) (n int64) {
 
 func mustDDL(t *testing.T, dsn string, names ...string) []string {
 	t.Helper()
-	c := dial(t, dsn)
+	c := connect(t, dsn)
 	list, err := relations(t.Context(), c, names)
 	if err != nil {
 		t.Fatal(err)
@@ -136,14 +136,14 @@ func mustDDL(t *testing.T, dsn string, names ...string) []string {
 func TestTablesAreMadeAllOrNone(t *testing.T) {
 	dsn := pgtest.Database(t)
 	schema := edgeSchema(t, []string{`CREATE TABLE a (id TEXT PRIMARY KEY)`, `CREATE TABLE b (id TEXT PRIMARY KEY, v INT)`}, "a", "b")
-	run(t, dial(t, dsn), `CREATE TABLE b (x int)`)
+	run(t, connect(t, dsn), `CREATE TABLE b (x int)`)
 	if _, err := Create(t.Context(), dsn, Source{Schema: schema}); err == nil || !strings.Contains(err.Error(), "table b") {
 		t.Errorf("a table that exists: %v", err)
 	}
 	if n := countOf(t, dsn, "pg_class WHERE relname = 'a'"); n != 0 {
 		t.Error("table a was left behind")
 	}
-	run(t, dial(t, dsn), `DROP TABLE b`)
+	run(t, connect(t, dsn), `DROP TABLE b`)
 	for types, word := range map[string]string{"int; DROP TABLE x": "is not the name of a type", "nonsense": "nonsense"} {
 		if _, err := Create(t.Context(), dsn, Source{Schema: schema, Types: map[string]string{"b.v": types}}); err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("type %s: %v", types, err)

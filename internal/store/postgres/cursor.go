@@ -142,6 +142,9 @@ const momentSQL = `SELECT pg_current_snapshot()::text, coalesce(pg_current_xact_
 
 // now is the moment of the snapshot.
 func (v *view) now() (m moment, err error) {
+	if v.pinned != nil { // a standby's snapshot lacks transactions in progress
+		return v.pinned.shows, nil
+	}
 	if err := v.sync(); err != nil {
 		return m, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/clock"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/rule"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 func TestTokenRoundTrip(t *testing.T) {
@@ -137,12 +138,15 @@ func TestDeltaReadsAnIndex(t *testing.T) {
 	s, dsn := shop(t, family)
 	psql(t, dsn, `INSERT INTO tidemark.log (tbl, op, mask, origin, hlc, scope, key) SELECT 1, 2, 0, 0, 0, 'region/' || i % 50, ARRAY[i::text] FROM generate_series(1, 20000) i; ANALYZE tidemark.log`)
 	m := moment{max: 1 << 40, open: []uint64{7, 9}}
-	tb := s.plan.Load().byName["customer"]
+	tb, err := s.plan.Load().table("customer")
+	if err != nil {
+		t.Fatal(err)
+	}
 	var a args
-	q := tb.deltaSQL(&m, originNone, []rule.ScopeID{"region/7"}, &a)
+	q := tb.deltaSQL(&m, ledger.Nobody, []rule.ScopeID{"region/7"}, &a)
 	out := ""
 	c := connect(t, dsn)
-	err := query(t.Context(), c, "EXPLAIN "+q, func(r *row) error { out += r.text(0) + "\n"; return nil }, a.list...)
+	err = query(t.Context(), c, "EXPLAIN "+q, func(r *row) error { out += r.text(0) + "\n"; return nil }, a.list...)
 	if err != nil {
 		t.Fatal(err)
 	}

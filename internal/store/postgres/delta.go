@@ -7,6 +7,7 @@ import (
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/rule"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // Delta implements hub.View. It refuses a cursor as Check does. emit must not read.
@@ -38,9 +39,9 @@ func (v *view) Delta(since change.Cursor, self change.Incarnation, scopes []rule
 // entries nobody filters, and for one that never wrote.
 func (v *view) origin(inc change.Incarnation) (int64, error) {
 	if inc.IsZero() {
-		return originNone, nil
+		return ledger.Nobody, nil
 	}
-	id := int64(originNone)
+	id := int64(ledger.Nobody)
 	err := v.query(`SELECT id FROM tidemark.origin WHERE inc = $1::bytea`, func(r *row) error {
 		id = r.int(0)
 		return nil
@@ -68,94 +69,62 @@ func (v *view) touchedTables(m *moment, scopes []rule.ScopeID) (map[int64]bool, 
 // deltaSQL joins the keys touched in some of the scopes with the rows as they are.
 // What follows a parent that the reader moved or deleted is not the reader's own
 // change: the hub may have taken children along that it does not know of.
+// OFFSET 0 keeps the planner, who knows nothing of the newest part of the log, from
+// reading the whole table for it.
 // Columns: whether anybody but self touched the row, whether it is there, whether it
 // is in the scopes, the key as logged, the stored columns.
 func (t *table) deltaSQL(m *moment, origin int64, scopes []rule.ScopeID, a *args) string {
 	here := "false"
-	if rel := t.relevant(scopes); len(rel) > 0 {
-		here = "coalesce(" + t.within("t.", rel, a) + ", false)"
+	if rel := t.scope.Relevant(scopes); len(rel) > 0 {
+		// Row by row up to the parents: few rows changed, of however many are in the scopes.
+		here = t.expr("t.") + " = ANY(" + a.add(scopeTexts(rel)) + "::text[])"
 	}
 	return "SELECT l.other, t." + quote(t.keyNames[0]) + " IS NOT NULL, " + here + ", " + strings.Join(keyParts("l.", len(t.key)), ", ") + ", " + t.columns +
-		" FROM (SELECT e.key, bool_or(e.origin <> " + a.add(origin) + "::int4 OR e.op = " + strconv.Itoa(opFollow) + ") AS other FROM tidemark.log AS e WHERE e.tbl = " +
+		" FROM (SELECT e.key, bool_or(e.origin <> " + a.add(origin) + "::int4 OR e.op = " + strconv.Itoa(ledger.Follow) + ") AS other FROM tidemark.log AS e WHERE e.tbl = " +
 		a.add(t.id) + "::int4 AND e.scope = ANY(" + a.add(scopeTexts(scopes)) + "::text[]) AND " + m.beyond("e.", a) +
-		" AND e.key IS NOT NULL GROUP BY e.key) AS l LEFT JOIN " + t.name + " AS t ON " + t.atLogKey("t.", "l.")
+		" AND e.key IS NOT NULL GROUP BY e.key) AS l LEFT JOIN LATERAL (SELECT * FROM " + t.name + " AS t WHERE " + t.atLogKey("t.", "l.") + " OFFSET 0) AS t ON true"
 }
 
 func (v *view) deltaOf(t *table, m *moment, origin int64, scopes []rule.ScopeID, limit int, emit func(*change.Rows) error) error {
 	var a args
 	q := t.deltaSQL(m, origin, scopes, &a)
-	b := &batch{t: t, limit: limit, emit: emit}
+	b := ledger.NewBatch(t.newRows(), limit, emit)
 	nk := len(t.key)
 	err := v.query(q, func(r *row) error {
 		other, there, in := r.bool(0), r.bool(1), r.bool(2)
 		switch {
 		case there && in && other:
-			return b.row(t.row(r, 3+nk))
+			return b.Row(t.row(r, 3+nk))
 		case there && in: // the reader's own change, which it has
 			return nil
 		case !there && !other: // likewise
 			return nil
 		}
-		return b.gone(r, 3)
+		key, err := t.loggedKey(r, 3)
+		if err != nil {
+			return err
+		}
+		return b.Gone(key)
 	}, a.list...)
 	if err != nil {
 		return err
 	}
-	return b.flush()
+	return b.Flush()
 }
 
-// A batch collects rows of one table and hands them on at about limit bytes.
-type batch struct {
-	t     *table
-	limit int
-	size  int
-	rows  *change.Rows
-	emit  func(*change.Rows) error
-}
-
+// newRows is an empty set of the table's rows.
 func (t *table) newRows() *change.Rows {
 	return &change.Rows{Table: t.def.Name, Columns: t.names, Key: t.key}
 }
 
-func (b *batch) row(values []change.Value) error {
-	if b.rows == nil {
-		b.rows = b.t.newRows()
-	}
-	for _, v := range values {
-		b.size += v.Size()
-	}
-	b.rows.Values = append(b.rows.Values, values...)
-	return b.full()
-}
-
-// gone takes the key, as the log holds it, from column from on.
-func (b *batch) gone(r *row, from int) error {
-	if b.rows == nil {
-		b.rows = b.t.newRows()
-	}
-	for i, k := range b.t.key {
-		v, err := b.t.cols[k].parse(r.text(from + i))
-		if err != nil {
-			return err
+// loggedKey reads a key, as the log holds it, from column from on.
+func (t *table) loggedKey(r *row, from int) ([]change.Value, error) {
+	out := make([]change.Value, len(t.key))
+	for i, k := range t.key {
+		var err error
+		if out[i], err = t.cols[k].parse(r.text(from + i)); err != nil {
+			return nil, err
 		}
-		b.size += v.Size()
-		b.rows.Gone = append(b.rows.Gone, v)
 	}
-	return b.full()
-}
-
-func (b *batch) full() error {
-	if b.size < b.limit {
-		return nil
-	}
-	return b.flush()
-}
-
-func (b *batch) flush() error {
-	if b.rows == nil {
-		return nil
-	}
-	rows := b.rows
-	b.rows, b.size = nil, 0
-	return b.emit(rows)
+	return out, nil
 }

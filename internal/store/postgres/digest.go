@@ -1,100 +1,28 @@
 package postgresstore
 
 import (
-	"fmt"
-	"slices"
-	"strings"
-	"sync"
-
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/rule"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
-// maxDigests bounds the cache of digests: about 4 KB each.
-const maxDigests = 512
-
-// digests remembers digests by table and scopes, with the log entry they were
-// taken at: a digest holds as long as that entry is there and the table was not
-// touched in the scopes since.
-type digests struct {
-	mu   sync.Mutex
-	list map[digestKey]digestAt
-}
-
-type digestKey struct {
-	epoch  change.Epoch
-	schema change.SchemaHash
-	table  string
-	scopes string
-}
-
-type digestAt struct {
-	at  change.Cursor
-	sum change.Digest
-}
-
-func (d *digests) get(k digestKey) (digestAt, bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	a, ok := d.list[k]
-	return a, ok
-}
-
-func (d *digests) put(k digestKey, a digestAt) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.list == nil || len(d.list) >= maxDigests {
-		d.list = map[digestKey]digestAt{}
-	}
-	d.list[k] = a
-}
-
-// Digest implements hub.View.
+// Digest implements hub.View. What a transaction goes on to write is no change since its
+// cursor, so that its digests are not remembered.
 func (v *view) Digest(name string, scopes []rule.ScopeID) (change.Digest, error) {
 	t, err := v.p.table(name)
 	if err != nil {
 		return change.Digest{}, err
 	}
-	rel := slices.Sorted(slices.Values(t.relevant(scopes)))
-	if len(rel) == 0 {
-		return change.Digest{Table: t.def.Name}, nil
-	}
-	at, err := v.Cursor()
-	if err != nil {
-		return change.Digest{}, err
-	}
-	k := digestKey{epoch: at.Epoch, schema: v.p.hash, table: t.def.Name, scopes: scopeList(rel)}
-	if old, ok := v.s.sums.get(k); ok {
-		holds, err := v.untouched(t, rel, old.at)
-		if err != nil {
-			return change.Digest{}, fmt.Errorf("digest of %s: %w", name, err)
-		}
-		if holds {
-			return old.sum, nil
-		}
-	}
-	sum, err := v.digest(t, rel)
-	if err != nil {
-		return change.Digest{}, fmt.Errorf("digest of %s: %w", name, err)
-	}
-	if v.flush == nil { // what a transaction goes on to write is no change since its cursor
-		v.s.sums.put(k, digestAt{at, sum})
-	}
-	return sum, nil
+	return v.s.sums.Digest(&ledger.Digesting{Table: t.def.Name, Schema: v.p.hash, Scopes: t.scope.Relevant(scopes), At: v.Cursor,
+		Untouched: func(at change.Cursor, scopes []rule.ScopeID) (bool, error) { return v.untouched(t, scopes, at) },
+		Take:      func(scopes []rule.ScopeID) (change.Digest, error) { return v.digest(t, scopes) },
+		Forget:    v.flush != nil})
 }
 
 func (v *view) digest(t *table, scopes []rule.ScopeID) (change.Digest, error) {
-	sum := change.Digest{Table: t.def.Name}
-	key := make(change.Key, len(t.key))
-	hasher := change.NewRowHasher(t.names)
-	err := v.scan(t, nil, scopes, 0, func(values []change.Value) error {
-		for i, c := range t.key {
-			key[i] = values[c]
-		}
-		sum.Add(key, hasher.Hash(values))
-		return nil
-	})
-	return sum, err
+	sum := ledger.NewSum(t.newRows())
+	err := v.scan(t, nil, scopes, 0, sum.Add)
+	return sum.Digest, err
 }
 
 // untouched reports that a cursor belongs to this snapshot's past and no row of
@@ -116,13 +44,4 @@ func (v *view) untouched(t *table, scopes []rule.ScopeID, at change.Cursor) (boo
 			return nil
 		}, a.list...)
 	return !touched, err
-}
-
-// scopeList names a set of scopes, for the digests' cache.
-func scopeList(scopes []rule.ScopeID) string {
-	var b strings.Builder
-	for _, s := range scopes {
-		fmt.Fprintf(&b, "%d:%s", len(s), s)
-	}
-	return b.String()
 }

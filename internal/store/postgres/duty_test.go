@@ -148,7 +148,7 @@ func TestWordsReachTheOthers(t *testing.T) {
 func TestRulesInForce(t *testing.T) {
 	ctx := t.Context()
 	dsn := pgtest.Database(t)
-	run(t, dial(t, dsn), "CREATE TABLE item (id text PRIMARY KEY, branch int); CREATE TABLE other (id text PRIMARY KEY)")
+	run(t, connect(t, dsn), "CREATE TABLE item (id text PRIMARY KEY, branch int); CREATE TABLE other (id text PRIMARY KEY)")
 	rules := func(names ...string) *rule.Rules {
 		r := &rule.Rules{}
 		for _, n := range names {

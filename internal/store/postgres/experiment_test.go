@@ -90,15 +90,15 @@ type experiment struct {
 	done   atomic.Int64 // transfers
 }
 
-var ledger = rule.Rules{Tables: []rule.Table{{Name: "account", Scope: rule.Scope{All: true}}}}
+var ofAccounts = rule.Rules{Tables: []rule.Table{{Name: "account", Scope: rule.Scope{All: true}}}}
 
 func newExperiment(t *testing.T, hubs int) *experiment {
 	t.Helper()
 	x := &experiment{t: t, dsn: pgtest.Database(t)}
-	run(t, dial(t, x.dsn), fmt.Sprintf(`CREATE TABLE account (id bigint PRIMARY KEY, money bigint NOT NULL);
+	run(t, connect(t, x.dsn), fmt.Sprintf(`CREATE TABLE account (id bigint PRIMARY KEY, money bigint NOT NULL);
 		INSERT INTO account SELECT n, %d FROM generate_series(0, %d) n`, each, accounts-1))
 	for range hubs {
-		s, err := Open(t.Context(), Config{DSN: x.dsn, Rules: &ledger})
+		s, err := Open(t.Context(), Config{DSN: x.dsn, Rules: &ofAccounts})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,7 +115,7 @@ func newExperiment(t *testing.T, hubs int) *experiment {
 func (x *experiment) truth() map[int64]int64 {
 	x.t.Helper()
 	out := map[int64]int64{}
-	err := query(x.t.Context(), dial(x.t, x.dsn), "SELECT id, money FROM account", func(r *row) error {
+	err := query(x.t.Context(), connect(x.t, x.dsn), "SELECT id, money FROM account", func(r *row) error {
 		out[r.int(0)] = r.int(1)
 		return nil
 	})
@@ -281,7 +281,7 @@ const (
 // at asks the database for where a control starts.
 func (x *experiment) at(sql string) (out string) {
 	x.t.Helper()
-	err := query(x.t.Context(), dial(x.t, x.dsn), sql, func(r *row) error { out = r.text(0); return nil })
+	err := query(x.t.Context(), connect(x.t, x.dsn), sql, func(r *row) error { out = r.text(0); return nil })
 	if err != nil {
 		x.t.Fatal(err)
 	}
@@ -358,7 +358,7 @@ func TestTrapP1_ConcurrentWritersAreNeverSkippedTornOrStalled(t *testing.T) {
 func TestTrapP1_ALateCommitIsSkippedByASequenceAndNotByTheSnapshot(t *testing.T) {
 	x := newExperiment(t, 1)
 	s := x.stores[0]
-	late, prompt := dial(t, x.dsn), dial(t, x.dsn)
+	late, prompt := connect(t, x.dsn), connect(t, x.dsn)
 	begin := x.at("SELECT coalesce(max(pos), 0)::text FROM tidemark.log")
 	c := x.cursor(s)
 	run(t, late, "BEGIN; UPDATE account SET money = 1 WHERE id = 1")

@@ -103,7 +103,7 @@ func (p *plan) writtenIn(source string) bool {
 		if i := strings.LastIndex(name, "."); i >= 0 {
 			name = name[i+1:]
 		}
-		if p.byName[name] != nil {
+		if p.list.Index(name) >= 0 {
 			return true
 		}
 	}

@@ -15,7 +15,7 @@ import (
 func TestTheDatabasesSettingsChangeNoValue(t *testing.T) {
 	for _, pooled := range []bool{false, true} {
 		dsn := pgtest.Database(t)
-		c := dial(t, dsn)
+		c := connect(t, dsn)
 		name := ""
 		if err := query(t.Context(), c, "SELECT current_database()::text", func(r *row) error { name = r.text(0); return nil }); err != nil {
 			t.Fatal(err)
@@ -43,7 +43,7 @@ func TestTheDatabasesSettingsChangeNoValue(t *testing.T) {
 			t.Errorf("pooled %v: %v, want %v", pooled, got, values)
 		}
 		// Another program, in a session with all of that, deletes it: the image is exact.
-		run(t, dial(t, dsn), `DELETE FROM thing`)
+		run(t, connect(t, dsn), `DELETE FROM thing`)
 		err = s.View(t.Context(), func(v hub.View) error {
 			dead, err := v.Tombstone("thing", key)
 			if err == nil && !slices.Equal(dead.Row, values) {

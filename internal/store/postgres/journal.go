@@ -2,12 +2,12 @@ package postgresstore
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // Receive implements hub.Tx. One uuid may come once for each place in a chain:
@@ -24,27 +24,15 @@ func (t *tx) Receive(list []hub.Received) error {
 	if err != nil {
 		return err
 	}
-	last := map[change.Incarnation]*hub.Received{}
-	for i := range list {
-		r := &list[i]
-		inc, err := t.incarnation(r.Inc)
-		if err != nil {
-			return err
-		}
-		mark++
-		_, err = t.exec(`INSERT INTO tidemark.tx (mark, id, inc, seq, sum, content, batch, idx, status, reason, at)
-			VALUES ($1::int8, $2::bytea, $3::int4, $4::int8, $5::bytea, $6::bytea, $7::int8, $8::int4, $9::int2, $10::text, $11::int8)`, mark, r.ID[:], inc, int64(r.Seq),
-			r.Sum[:], r.Content[:], batch, int64(i), int64(r.Status), r.Reason, r.At.UnixMilli())
-		if err != nil {
-			return fmt.Errorf("journal transaction %s: %w", r.ID, err)
-		}
-		if p := last[r.Inc]; p == nil || r.Seq > p.Seq {
-			last[r.Inc] = r
-		}
+	authors, err := t.enter(list, batch, mark)
+	if err != nil {
+		return err
 	}
-	for inc, r := range last {
+	t.received(list)
+	mark += int64(len(list))
+	for _, r := range ledger.Furthest(list) {
 		_, err := t.exec(`UPDATE tidemark.origin SET device = $1::bytea, seq = $2::int8, sum = $3::bytea WHERE inc = $4::bytea AND seq < $2::int8`,
-			r.Device[:], int64(r.Seq), r.Sum[:], inc[:])
+			r.Device[:], int64(r.Seq), r.Sum[:], r.Inc[:])
 		if err != nil {
 			return fmt.Errorf("move progress: %w", err)
 		}
@@ -52,21 +40,38 @@ func (t *tx) Receive(list []hub.Received) error {
 	if err := t.setMark(mark); err != nil {
 		return err
 	}
-	return t.notch()
+	return t.notchFor(authors)
+}
+
+// enter writes the journal's rows, in one statement, and returns the authors' numbers.
+func (t *tx) enter(list []hub.Received, batch, mark int64) (authors []int64, err error) {
+	n := len(list)
+	authors = make([]int64, n)
+	ids, sums, contents := make([][]byte, n), make([][]byte, n), make([][]byte, n)
+	seqs, states, dates, reasons := make([]int64, n), make([]int64, n), make([]int64, n), make([]string, n)
+	for i := range list {
+		r := &list[i]
+		if authors[i], err = t.number(r.Inc); err != nil {
+			return nil, err
+		}
+		ids[i], sums[i], contents[i] = r.ID[:], r.Sum[:], r.Content[:]
+		seqs[i], states[i], dates[i], reasons[i] = int64(r.Seq), int64(r.Status), r.At.UnixMilli(), r.Reason
+	}
+	_, err = t.exec(`INSERT INTO tidemark.tx (mark, id, inc, seq, sum, content, batch, idx, status, reason, at)
+		SELECT $1::int8 + n.i, n.id, n.inc, n.seq, n.sum, n.content, $2::int8, n.i - 1, n.status, n.reason, n.at FROM unnest($3::bytea[], $4::int4[],
+			$5::int8[], $6::bytea[], $7::bytea[], $8::int2[], $9::text[], $10::int8[]) WITH ORDINALITY AS n (id, inc, seq, sum, content, status, reason, at, i)`,
+		mark, batch, ids, authors, seqs, sums, contents, states, reasons, dates)
+	if err != nil {
+		return nil, fmt.Errorf("journal %d transactions, %s the first: %w", n, list[0].ID, err)
+	}
+	return authors, nil
 }
 
 // seal keeps the transactions themselves, as one compressed batch.
 func (t *tx) seal(list []hub.Received) (batch int64, err error) {
-	txs := make([]*change.Transaction, len(list))
-	for i := range list {
-		if list[i].Tx == nil {
-			return 0, fmt.Errorf("journal transaction %s: it is missing", list[i].ID)
-		}
-		txs[i] = list[i].Tx
-	}
-	body, err := change.SealTransactions(txs)
+	body, err := ledger.Seal(list)
 	if err != nil {
-		return 0, fmt.Errorf("journal %d transactions: %w", len(list), err)
+		return 0, err
 	}
 	err = t.query(`INSERT INTO tidemark.batch (body) VALUES ($1::bytea) RETURNING id`, func(r *row) error {
 		batch = r.int(0)
@@ -118,7 +123,9 @@ func (t *tx) Decide(id change.TxID, status hub.Status, reason string) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range rows {
+	authors := make([]int64, len(rows))
+	for i, r := range rows {
+		authors[i] = r.inc
 		next++
 		_, err := t.exec(`UPDATE tidemark.tx SET mark = $1::int8, status = $2::int2, reason = $3::text WHERE inc = $4::int4 AND mark = $5::int8`,
 			next, int64(status), reason, r.inc, r.mark)
@@ -129,7 +136,7 @@ func (t *tx) Decide(id change.TxID, status hub.Status, reason string) error {
 	if err := t.setMark(next); err != nil {
 		return err
 	}
-	return t.notch()
+	return t.notchFor(authors)
 }
 
 // Known implements hub.View. Of several copies it is the first that came.
@@ -170,7 +177,7 @@ func (v *view) Progress(inc change.Incarnation) (hub.Progress, error) {
 // Outcomes implements hub.View.
 func (v *view) Outcomes(inc change.Incarnation, after uint64, limit int) (list []hub.Outcome, mark uint64, err error) {
 	origin, err := v.origin(inc)
-	if err != nil || origin == originNone {
+	if err != nil || origin == ledger.Nobody {
 		return nil, after, err
 	}
 	mark = after
@@ -201,14 +208,5 @@ func (v *view) Payload(id change.TxID) (*change.Transaction, error) {
 	if idx < 0 {
 		return nil, fmt.Errorf("transaction %s: %w", id, hub.ErrNotFound)
 	}
-	// Our own writing: whoever let it in bounded it, and several may be in one batch.
-	all := change.Limits{Encoded: math.MaxInt, Decoded: math.MaxInt, Rows: math.MaxInt}
-	txs, err := change.OpenTransactions(body, all)
-	if err != nil {
-		return nil, fmt.Errorf("read transaction %s: %w", id, err)
-	}
-	if int(idx) >= len(txs) || txs[idx].ID != id {
-		return nil, fmt.Errorf("read transaction %s: its batch holds another", id)
-	}
-	return txs[idx], nil
+	return ledger.Unseal(id, body, idx)
 }

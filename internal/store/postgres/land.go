@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // What an edge wrote may land otherwise: true in a boolean column is 1 when it is read
@@ -20,7 +21,7 @@ import (
 func (o *op) bind() (args []any, look bool, err error) {
 	args = make([]any, len(o.e.Values))
 	for i, v := range o.e.Values {
-		j := indexFold(o.t.names, o.e.Columns[i])
+		j := ledger.IndexFold(o.t.names, o.e.Columns[i])
 		if j < 0 {
 			return nil, false, fmt.Errorf("table %s has no column %s", o.t.def.Name, o.e.Columns[i])
 		}
@@ -38,7 +39,7 @@ func (o *op) bind() (args []any, look bool, err error) {
 		args[i] = p.arg
 		look = look || !p.sure || p.now != v
 	}
-	return args, look && o.by.origin != originHub, nil
+	return args, look && o.by.Origin != ledger.Hub, nil
 }
 
 // returning asks for what was stored.
@@ -48,21 +49,21 @@ func (o *op) returning(look bool) string {
 	}
 	parts := make([]string, len(o.e.Columns))
 	for i, n := range o.e.Columns {
-		parts[i] = o.t.cols[indexFold(o.t.names, n)].read("")
+		parts[i] = o.t.cols[ledger.IndexFold(o.t.names, n)].read("")
 	}
 	return " RETURNING " + strings.Join(parts, ", ")
 }
 
 // landing compares what was stored with what was written.
 func (t *tx) landing(o *op, look bool, then func(pgx.Rows) error) func(pgx.Rows) error {
-	if o.t.rel.amends && o.by.origin != originHub {
+	if o.t.rel.amends && o.by.Origin != ledger.Hub {
 		t.other = append(t.other, o)
 	} else if look {
 		return func(rows pgx.Rows) error {
 			for rows.Next() {
 				r := row{rows.FieldDescriptions(), rows.RawValues()}
 				for i, n := range o.e.Columns {
-					if o.t.cols[indexFold(o.t.names, n)].value(r.value(i)) != o.e.Values[i] {
+					if o.t.cols[ledger.IndexFold(o.t.names, n)].value(r.value(i)) != o.e.Values[i] {
 						t.other = append(t.other, o)
 						break
 					}

@@ -14,7 +14,7 @@ import (
 // What the hub stores otherwise than the edge wrote it, the edge itself is told.
 func TestWhatLandsOtherwiseGoesBackToItsAuthor(t *testing.T) {
 	dsn := pgtest.Database(t)
-	run(t, dial(t, dsn), `CREATE TABLE thing (id uuid PRIMARY KEY, ok boolean, price numeric(10,2), doc jsonb, name text);
+	run(t, connect(t, dsn), `CREATE TABLE thing (id uuid PRIMARY KEY, ok boolean, price numeric(10,2), doc jsonb, name text);
 		CREATE TABLE stamped (id int PRIMARY KEY, name text, changed timestamptz);
 		CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.changed = '2024-01-01'; RETURN NEW; END $$;
 		CREATE TRIGGER stamp BEFORE INSERT OR UPDATE ON stamped FOR EACH ROW EXECUTE FUNCTION stamp()`)

@@ -1,6 +1,10 @@
 package postgresstore
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/tidemark-sync/tidemark/change"
+)
 
 // A row that others point at does not go at once when the hub deletes it: the foreign
 // keys' actions would be done without the hub's knowing of them, which decides about
@@ -11,7 +15,7 @@ import "slices"
 func (t *tx) hide(ops []op) ([]op, error) {
 	out := ops[:0:0]
 	for _, o := range ops {
-		if o.e.Kind == opDelete && o.t.cascades {
+		if o.e.Kind == change.Delete && o.t.cascades {
 			held, err := t.held(&o)
 			if err != nil {
 				return nil, err
@@ -37,9 +41,9 @@ func (t *tx) revive(ops []op) []op {
 		at := slices.IndexFunc(t.late, func(l op) bool { return l.id == o.id })
 		switch {
 		case at < 0:
-		case o.e.Kind == opDelete:
+		case o.e.Kind == change.Delete:
 			continue
-		case o.e.Kind == opInsert:
+		case o.e.Kind == change.Insert:
 			t.late = slices.Delete(slices.Clone(t.late), at, at+1)
 			o = o.asUpdate()
 		}

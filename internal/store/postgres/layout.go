@@ -22,10 +22,11 @@ import (
 //	batch    the received transactions themselves, sealed, as they came together
 //	duty     what one process does for all, and which one
 //	record   documents of the hub's own state
+//	witness  what surely was there when: it outlives a failover
 //
 // layoutSteps take the layout from each version to the next one. What was once
 // released is never changed: a new step goes to the end.
-var layoutSteps = []string{layoutFirst, layoutDuty}
+var layoutSteps = []string{layoutFirst, layoutDuty, layoutWitness}
 
 const layoutFirst = `
 CREATE TABLE tidemark.meta (key text COLLATE "C" PRIMARY KEY, value text NOT NULL);
@@ -60,7 +61,7 @@ CREATE TABLE tidemark.log (
   pos    bigint NOT NULL DEFAULT nextval('tidemark.log_pos'),
   nonce  bigint NOT NULL DEFAULT floor(random() * 9007199254740992)::bigint,
   tbl    int NOT NULL,           -- tidemark.tbl.id; 0: not about a row
-  op     smallint NOT NULL,      -- opInsert and so on
+  op     smallint NOT NULL,      -- ledger.Insert and so on
   origin int NOT NULL,           -- tidemark.origin.id; 0: another program
   mask   bigint NOT NULL,        -- changed columns; 0: any
   hlc    bigint NOT NULL,        -- change.HLC
@@ -106,30 +107,9 @@ const (
 	metaSunk   = "sunk"   // the floor before, and when it was left, in Unix ms
 	metaReset  = "reset"  // how many lives are from before transactions were counted anew
 	metaMark   = "mark"   // last tidemark.tx.mark given
+
+	metaTimeline = "timeline" // of the server that the present life belongs to, see promoted.go
 )
-
-// Values of tidemark.log.op.
-const (
-	opInsert = 1
-	opUpdate = 2
-	opDelete = 3
-	opTouch  = 4 // unchanged, but to be sent again
-	opLeave  = 5 // the row left the scope; another entry tells what happened to it
-	opFollow = 6 // a parent's scope changed, and so this row's; the row itself did not
-)
-
-// Values of tidemark.log.origin other than an incarnation's number.
-const (
-	originOther = 0 // some other program's plain SQL
-	originHub   = 1 // the hub itself, the zero incarnation
-	originNone  = -1
-)
-
-// maskBits is how many columns a mask can tell apart; a change beyond is 0.
-const maskBits = 62
-
-// maskSeen is set in every mask that tells columns apart.
-const maskSeen = int64(1) << maskBits
 
 // layoutLock is the advisory lock of whoever changes the layout: "tidemark".
 const layoutLock = 0x746964656d61726b

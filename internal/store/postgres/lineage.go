@@ -2,9 +2,7 @@ package postgresstore
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"io"
 	"strconv"
 	"time"
 
@@ -12,6 +10,7 @@ import (
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // A life is one branch of the lineage as the database keeps it.
@@ -19,10 +18,6 @@ type life struct {
 	change.Branch
 	end *moment // where the next life left this one; nil for the present one
 }
-
-// markLeap is how far a new life moves the outcome marks: beyond any that the
-// lost part of the life before can have given out.
-const markLeap = int64(1) << 32
 
 // present is the present life of a lineage, which is never empty.
 func present(list []life) change.Epoch { return list[len(list)-1].Epoch }
@@ -39,7 +34,7 @@ func (s *Store) found(ctx context.Context, c *pgx.Conn) error {
 	if len(list) == 0 {
 		s.fresh = true
 		b := change.Branch{Mode: change.Founded, At: s.cfg.Clock.Now()}
-		if b.Epoch, err = s.drawEpoch(); err != nil {
+		if b.Epoch, err = ledger.DrawEpoch(s.cfg.Rand); err != nil {
 			return err
 		}
 		if err := addLife(ctx, c, b); err != nil {
@@ -53,22 +48,11 @@ func (s *Store) found(ctx context.Context, c *pgx.Conn) error {
 	return nil
 }
 
-func (s *Store) drawEpoch() (change.Epoch, error) {
-	var b [8]byte
-	if _, err := io.ReadFull(s.cfg.Rand, b[:]); err != nil {
-		return 0, fmt.Errorf("draw epoch: %w", err)
-	}
-	return change.Epoch(binary.BigEndian.Uint64(b[:])), nil
-}
-
 // addLife makes b the present life.
 func addLife(ctx context.Context, c *pgx.Conn, b change.Branch) error {
-	at := int64(0)
-	if !b.At.IsZero() {
-		at = b.At.UnixMilli()
-	}
+	r := ledger.RowOf(b)
 	_, err := exec(ctx, c, `INSERT INTO tidemark.epoch (n, epoch, fork, mode, at)
-		SELECT coalesce(max(n), 0) + 1, $1::int8, $2::text, $3::text, $4::int8 FROM tidemark.epoch`, int64(b.Epoch), b.Fork.String(), string(b.Mode), at)
+		SELECT coalesce(max(n), 0) + 1, $1::int8, $2::text, $3::text, $4::int8 FROM tidemark.epoch`, r.Epoch, r.Fork, r.Mode, r.At)
 	if err != nil {
 		return fmt.Errorf("write lineage: %w", err)
 	}
@@ -78,22 +62,18 @@ func addLife(ctx context.Context, c *pgx.Conn, b change.Branch) error {
 func readLives(ctx context.Context, c *pgx.Conn) ([]life, error) {
 	var list []life
 	err := query(ctx, c, `SELECT epoch, fork, mode, at FROM tidemark.epoch ORDER BY n`, func(r *row) error {
-		l := life{Branch: change.Branch{Epoch: change.Epoch(r.int(0)), Mode: change.BranchMode(r.text(2))}}
-		if at := r.int(3); at != 0 {
-			l.At = time.UnixMilli(at).UTC()
-		}
-		var err error
-		if l.Fork, err = change.ParseCursor(r.text(1)); err != nil {
+		b, err := ledger.LifeRow{Epoch: r.int(0), Fork: r.text(1), Mode: r.text(2), At: r.int(3)}.Branch()
+		if err != nil {
 			return err
 		}
 		if n := len(list); n > 0 {
-			m, err := readToken(l.Fork.Token)
+			m, err := readToken(b.Fork.Token)
 			if err != nil {
 				return err
 			}
 			list[n-1].end = &m
 		}
-		list = append(list, l)
+		list = append(list, life{Branch: b})
 		return nil
 	})
 	if err != nil {
@@ -108,12 +88,24 @@ func (v *view) lineage() ([]life, error) {
 	if v.lives != nil {
 		return v.lives, nil
 	}
+	list, err := v.recorded()
+	if err == nil && v.promoted != "" {
+		list, err = v.amended(list)
+	}
+	if err != nil {
+		return nil, err
+	}
+	v.lives = list
+	return list, nil
+}
+
+// recorded is the lives that the database holds.
+func (v *view) recorded() ([]life, error) {
 	epoch, err := meta(v.ctx, v.c, metaEpoch)
 	if err != nil {
 		return nil, err
 	}
 	if list := *v.s.lives.Load(); epochText(present(list)) == epoch {
-		v.lives = list
 		return list, nil
 	}
 	list, err := readLives(v.ctx, v.c)
@@ -123,7 +115,6 @@ func (v *view) lineage() ([]life, error) {
 	if len(list) == 0 || epochText(present(list)) != epoch {
 		return nil, fmt.Errorf("read lineage: it does not end with the hub's epoch %s", epoch)
 	}
-	v.lives = list
 	if v.flush == nil { // not what a write transaction may yet undo
 		v.s.lives.Store(&list)
 	}
@@ -148,16 +139,22 @@ func (s *Store) Begin(ctx context.Context, mode change.BranchMode) (change.Branc
 	b := change.Branch{Mode: mode, At: s.cfg.Clock.Now().Truncate(time.Millisecond).UTC()}
 	err := s.Update(ctx, func(ht hub.Tx) (err error) {
 		t := ht.(*tx)
-		if b.Fork, err = t.Cursor(); err != nil {
+		if err = hub.SameLife(ctx, t); err != nil {
 			return err
 		}
-		if b.Epoch, err = s.drawEpoch(); err != nil {
+		if b.Fork, err = t.fork(); err != nil {
+			return err
+		}
+		if b.Epoch, err = ledger.DrawEpoch(s.cfg.Rand); err != nil {
 			return err
 		}
 		if err := addLife(t.ctx, t.c, b); err != nil {
 			return err
 		}
 		t.lives = nil
+		if err := t.noteTimeline(); err != nil {
+			return err
+		}
 		return t.retell()
 	})
 	if err != nil {
@@ -174,11 +171,11 @@ func (t *tx) retell() error {
 	if err != nil {
 		return err
 	}
-	if err := t.setMark(last + markLeap); err != nil {
+	if err := t.setMark(last + ledger.MarkLeap); err != nil {
 		return err
 	}
 	// Marks are below markLeap from one another, so that those moved cannot meet others.
-	_, err = exec(t.ctx, t.c, `UPDATE tidemark.tx SET mark = mark + $1::int8 WHERE status = $2::int2`, markLeap, int64(hub.Quarantined))
+	_, err = exec(t.ctx, t.c, `UPDATE tidemark.tx SET mark = mark + $1::int8 WHERE status = $2::int2`, ledger.MarkLeap, int64(hub.Quarantined))
 	if err != nil {
 		return fmt.Errorf("tell of the quarantine again: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -65,10 +66,48 @@ func Server(ctx context.Context, dsn string) (version string, age int64, err err
 
 // glance runs fn on a connection of its own.
 func glance(ctx context.Context, dsn string, fn func(*pgx.Conn) error) (err error) {
-	c, err := pgx.Connect(ctx, dsn)
+	c, err := reach(ctx, dsn)
 	if err != nil {
 		return fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
 	defer func() { err = errors.Join(err, c.Close(context.WithoutCancel(ctx))) }()
 	return fn(c)
+}
+
+// Replica looks at a standby of a database, and says how far behind it is. An error says
+// why none of its rows can be used.
+func Replica(ctx context.Context, primary, dsn string) (lag time.Duration, err error) {
+	system, written := "", ""
+	const identity = `SELECT system_identifier::text, `
+	err = glance(ctx, primary, func(c *pgx.Conn) error {
+		return query(ctx, c, identity+`pg_current_wal_lsn()::text FROM pg_control_system()`, func(r *row) error {
+			system, written = r.text(0), r.text(1)
+			return nil
+		})
+	})
+	if err != nil {
+		return 0, err
+	}
+	pc, err := anyServer(dsn)
+	if err != nil {
+		return 0, errors.New("its address is not understood")
+	}
+	pc.ConnectTimeout = replicaConnect
+	c, err := pgx.ConnectConfig(ctx, pc)
+	if err != nil {
+		return 0, fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	defer func() { err = errors.Join(err, c.Close(context.WithoutCancel(ctx))) }()
+	if err := following(ctx, c); err != nil {
+		return 0, err
+	}
+	err = query(ctx, c, identity+`CASE WHEN pg_last_wal_replay_lsn() >= $1::text::pg_lsn THEN 0
+		ELSE coalesce(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()), 0) END::float8 FROM pg_control_system()`, func(r *row) error {
+		if other := r.text(0); other != system {
+			return fmt.Errorf("it is of another cluster: %s, not %s", other, system)
+		}
+		lag = time.Duration(r.value(1).Float() * float64(time.Second))
+		return nil
+	}, written)
+	return lag, err
 }

@@ -6,8 +6,8 @@ import (
 	"strings"
 
 	"github.com/tidemark-sync/tidemark/change"
-	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/rule"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // A plan is everything derived from a schema and its rules: it never changes
@@ -18,8 +18,8 @@ type plan struct {
 	rules    rule.Rules
 	oids     []uint32 // of the tables
 	version  string   // of their catalogue entries, see versionSQL
-	tables   []*table // parents first
-	byName   map[string]*table
+	list     ledger.Tables
+	tables   []*table // as list: parents first
 	byID     map[int64]*table
 	run      []string          // the app's triggers that run for what edges did
 	mute     []string          // and those that do not
@@ -40,7 +40,7 @@ type table struct {
 	key      []int    // indices into cols
 	keyNames []string
 	scope    scoping
-	below    []*descent // tables whose rows get their scope from this one's
+	below    [][]*table // ways down to the rows that get their scope from this one's, see ledger.Descents
 	cascades bool       // deleting a row here changes rows elsewhere
 	dangles  bool       // rows may be there without the one their scope hangs on
 	loose    bool       // rows below may be there without this table's row
@@ -58,26 +58,20 @@ type table struct {
 
 // newPlan lays out the tables named by the rules. It does not number them.
 func newPlan(schema change.Schema, rels []relation, rules *rule.Rules) (*plan, error) {
-	p := &plan{schema: schema, rules: *rules, byName: map[string]*table{}, byID: map[int64]*table{}}
-	for i := range rules.Tables {
-		r := &rules.Tables[i]
-		def := schema.Table(r.Name)
-		if def == nil {
-			return nil, fmt.Errorf("table %s: the database has no such table", r.Name)
-		}
-		if len(def.Key) == 0 {
-			return nil, fmt.Errorf("table %s: a table without a primary key cannot sync", r.Name)
-		}
-		at := slices.IndexFunc(rels, func(rel relation) bool { return rel.Name == def.Name })
-		t := newTable(&rels[at], def, r)
+	p := &plan{schema: schema, rules: *rules, byID: map[int64]*table{}}
+	var err error
+	if p.list, err = ledger.Lay(&p.schema, &p.rules); err != nil {
+		return nil, err
+	}
+	for _, l := range p.list {
+		at := slices.IndexFunc(rels, func(rel relation) bool { return rel.Name == l.Def.Name })
+		t := newTable(&rels[at], l)
 		p.tables = append(p.tables, t)
 		p.oids = append(p.oids, t.rel.OID)
-		p.byName[strings.ToLower(def.Name)] = t
 	}
-	p.tables = parentsFirst(p.tables, p)
 	p.relate()
-	for _, t := range p.tables {
-		if err := t.resolveScope(p, nil); err != nil {
+	for i, t := range p.tables {
+		if err := t.placeScope(p, p.list[i].Scope); err != nil {
 			return nil, err
 		}
 	}
@@ -88,13 +82,15 @@ func newPlan(schema change.Schema, rels []relation, rules *rule.Rules) (*plan, e
 func (p *plan) finish() {
 	for _, t := range p.tables {
 		t.dangles = t.scope.parent != nil && p.loose(t)
-		t.findBelow(p)
+		t.below = ledger.Descents(t, p.tables, func(c *table) *table { return c.scope.parent })
+		t.loose = slices.ContainsFunc(t.below, func(d []*table) bool { return p.loose(d[len(d)-1]) })
 		t.cascades = p.cascades(t)
 	}
 }
 
-func newTable(rel *relation, def *change.Table, r *rule.Table) *table {
-	t := &table{rel: rel, def: def, rule: r, name: quote(rel.Schema) + "." + quote(rel.Name), names: def.StoredNames(), keyNames: def.KeyNames()}
+func newTable(rel *relation, l *ledger.Table) *table {
+	def := l.Def
+	t := &table{rel: rel, def: def, rule: l.Rule, rank: l.Rank, name: quote(rel.Schema) + "." + quote(rel.Name), names: def.StoredNames(), keyNames: def.KeyNames()}
 	stored := def.Stored()
 	for _, i := range stored {
 		t.cols = append(t.cols, rel.column(i))
@@ -243,7 +239,7 @@ func (t *table) insertSQL(names []string) string {
 	cols, vals := make([]string, len(names)), make([]string, len(names))
 	for i, n := range names {
 		cols[i], vals[i] = quote(n), fmt.Sprintf("$%d", i+1)
-		if j := indexFold(t.names, n); j >= 0 {
+		if j := ledger.IndexFold(t.names, n); j >= 0 {
 			cols[i], vals[i] = t.cols[j].quoted, t.cols[j].param(i+1)
 		}
 	}
@@ -256,7 +252,7 @@ func (t *table) updateSQL(names, defaults []string) string {
 	set := make([]string, len(names), len(names)+len(defaults))
 	for i, n := range names {
 		set[i] = quote(n) + fmt.Sprintf(" = $%d", i+1)
-		if j := indexFold(t.names, n); j >= 0 {
+		if j := ledger.IndexFold(t.names, n); j >= 0 {
 			set[i] = t.cols[j].quoted + " = " + t.cols[j].param(i+1)
 		}
 	}
@@ -268,15 +264,11 @@ func (t *table) updateSQL(names, defaults []string) string {
 
 // table finds a synced table by name.
 func (p *plan) table(name string) (*table, error) {
-	for _, t := range p.tables { // exact names first: no allocation
-		if t.def.Name == name {
-			return t, nil
-		}
+	i, err := p.list.Find(name)
+	if err != nil {
+		return nil, err
 	}
-	if t := p.byName[strings.ToLower(name)]; t != nil {
-		return t, nil
-	}
-	return nil, fmt.Errorf("table %s: %w", name, hub.ErrNotFound)
+	return p.tables[i], nil
 }
 
 // cascades reports whether the database's foreign keys change rows of a synced
@@ -290,27 +282,4 @@ func (p *plan) cascades(t *table) bool {
 		}
 	}
 	return false
-}
-
-// parentsFirst orders tables so that a foreign key's parent comes before its
-// child; a cycle is cut where the names' order meets it.
-func parentsFirst(tables []*table, p *plan) []*table {
-	slices.SortFunc(tables, func(a, b *table) int { return strings.Compare(a.def.Name, b.def.Name) })
-	out := make([]*table, 0, len(tables))
-	seen := map[*table]bool{}
-	var visit func(t *table)
-	visit = func(t *table) {
-		if t == nil || seen[t] {
-			return
-		}
-		seen[t] = true
-		for _, fk := range t.def.ForeignKeys {
-			visit(p.byName[strings.ToLower(fk.Parent)])
-		}
-		out = append(out, t)
-	}
-	for _, t := range tables {
-		visit(t)
-	}
-	return out
 }

@@ -6,9 +6,18 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// config reads a DSN. Whatever the database and the role set, we speak UTF-8, and SQL as
-// the standard has it. A pgbouncer passes these settings on, and hardly any other.
+// config reads the DSN of a hub's database: of several servers the one that takes writes.
 func config(dsn string) (*pgx.ConnConfig, error) {
+	pc, err := anyServer(dsn)
+	if err == nil {
+		onPrimary(pc)
+	}
+	return pc, err
+}
+
+// anyServer reads a DSN. Whatever the database and the role set, we speak UTF-8, and SQL as
+// the standard has it. A pgbouncer passes these settings on, and hardly any other.
+func anyServer(dsn string) (*pgx.ConnConfig, error) {
 	pc, err := pgx.ParseConfig(dsn)
 	if err == nil {
 		pc.RuntimeParams["client_encoding"] = "UTF8"

@@ -2,12 +2,14 @@ package postgresstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // recognize notices that the database came to another cluster, by dump and restore:
@@ -25,9 +27,10 @@ func (s *Store) recognize(ctx context.Context, c *pgx.Conn) error {
 	}
 	was, err := meta(ctx, c, metaSystem)
 	if err != nil || was == system {
-		return err
+		return errors.Join(err, noteFirstTimeline(ctx, c, false))
 	}
-	if err := setMeta(ctx, c, metaSystem, system); err != nil {
+	err = errors.Join(setMeta(ctx, c, metaSystem, system), noteFirstTimeline(ctx, c, true))
+	if err != nil {
 		return err
 	}
 	if was == "" {
@@ -54,7 +57,7 @@ func (s *Store) recognize(ctx context.Context, c *pgx.Conn) error {
 		return err
 	}
 	b := change.Branch{Mode: change.Restored, At: s.cfg.Clock.Now(), Fork: change.Cursor{Epoch: present(list), Token: end.token()}}
-	if b.Epoch, err = s.drawEpoch(); err != nil {
+	if b.Epoch, err = ledger.DrawEpoch(s.cfg.Rand); err != nil {
 		return err
 	}
 	if err := addLife(ctx, c, b); err != nil {
@@ -66,7 +69,7 @@ func (s *Store) recognize(ctx context.Context, c *pgx.Conn) error {
 // countAnew empties the log, which speaks of the other cluster's transactions, and
 // puts the floor above everything before.
 func (s *Store) countAnew(ctx context.Context, c *pgx.Conn, lives int) error {
-	err := script(ctx, c, `TRUNCATE tidemark.log, tidemark.time; DELETE FROM tidemark.meta WHERE key IN ('floor', 'sunk')`)
+	err := script(ctx, c, `TRUNCATE tidemark.log, tidemark.time, tidemark.witness; DELETE FROM tidemark.meta WHERE key IN ('floor', 'sunk')`)
 	if err != nil {
 		return fmt.Errorf("empty the change log: %w", err)
 	}

@@ -46,6 +46,30 @@ func (v *view) Records(kind, prefix, after string, limit int) ([]hub.Record, err
 	return out, nil
 }
 
+// RecordsBack implements hub.View.
+func (v *view) RecordsBack(kind, prefix, before string, limit int) ([]hub.Record, error) {
+	var a args
+	q := `SELECT id, body FROM tidemark.record WHERE kind = ` + a.add(kind) + `::text`
+	if prefix != "" {
+		q += ` AND id >= ` + a.add(prefix) + `::text`
+		if n := len(prefix) - 1; before == "" || before > prefix[:n]+string(prefix[n]+1) {
+			before = prefix[:n] + string(prefix[n]+1)
+		}
+	}
+	if before != "" {
+		q += ` AND id < ` + a.add(before) + `::text`
+	}
+	var out []hub.Record
+	err := v.query(q+` ORDER BY id DESC LIMIT `+a.add(int64(limit))+`::int8`, func(r *row) error {
+		out = append(out, hub.Record{ID: r.text(0), Body: r.blob(1)})
+		return nil
+	}, a.list...)
+	if err != nil {
+		return nil, fmt.Errorf("list %s from the end: %w", kind, err)
+	}
+	return out, nil
+}
+
 // PutRecord implements hub.Tx. It does not ring for those who Wait.
 func (t *tx) PutRecord(kind, id string, body []byte) error {
 	var err error

@@ -1,9 +1,7 @@
 package postgresstore
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -12,6 +10,7 @@ import (
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/rule"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // Refresh implements hub.Store. A schema changed by another program is also
@@ -60,39 +59,17 @@ func (s *Store) refresh(ctx context.Context, rules *rule.Rules) (changed bool, e
 	return changed, err
 }
 
-func sameJSON(a, b any) bool {
-	x, err1 := json.Marshal(a)
-	y, err2 := json.Marshal(b)
-	return err1 == nil && err2 == nil && bytes.Equal(x, y)
-}
-
-func toJSON(v []string) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err.Error()
-	}
-	return string(b)
-}
-
 // A refreshing is one refresh under way.
 type refreshing struct {
 	s       *Store
 	ctx     context.Context //nolint:containedctx // of the one call that this is
 	c       *pgx.Conn
 	old, p  *plan
-	had     map[string]listing // what tidemark.tbl holds, by name
-	known   map[int64]bool     // tables whose changes the log already holds
-	fresh   []*table           // tables that join
-	refused map[string]string  // tables that are there but cannot sync, in lower case, and why
-	restart bool               // the log cannot tell what happened: raise the floor
-	lost    map[string]bool    // see plan.lost
-}
-
-// A listing is a row of tidemark.tbl. One without columns is retired: the table does
-// not sync any more, or not yet again.
-type listing struct {
-	id                           int64
-	columns, key, scope, capture string
+	had     ledger.Listings  // what tidemark.tbl holds, by name
+	stand   map[int64]string // hash of the triggers that stand, by its id
+	known   map[int64]bool   // tables whose changes the log already holds
+	fresh   []*table         // tables that join
+	restart bool             // the log cannot tell what happened: raise the floor
 }
 
 func (r *refreshing) run(rules *rule.Rules) (changed bool, err error) {
@@ -104,15 +81,19 @@ func (r *refreshing) run(rules *rule.Rules) (changed bool, err error) {
 		return false, err
 	}
 	var schema change.Schema
-	r.refused = map[string]string{}
+	refused := map[string]string{}
 	for i := range rels {
 		if len(rels[i].refused) > 0 {
-			r.refused[strings.ToLower(rels[i].Name)] = strings.Join(rels[i].refused, "; ")
+			refused[strings.ToLower(rels[i].Name)] = strings.Join(rels[i].refused, "; ")
 			continue
 		}
 		schema.Tables = append(schema.Tables, rels[i].describe())
 	}
-	fit, err := r.fit(rules, &schema)
+	var inForce *rule.Rules
+	if r.old != nil {
+		inForce = &r.old.rules
+	}
+	fit, lost, err := r.had.Fit(rules, inForce, &schema, refused)
 	if err != nil {
 		return false, err
 	}
@@ -124,8 +105,8 @@ func (r *refreshing) run(rules *rule.Rules) (changed bool, err error) {
 		return false, err
 	}
 	p.finish()
-	r.p, p.rules, p.lost, p.hash = p, *rules, r.lost, schema.Hash()
-	changed = r.old != nil && (!sameJSON(&r.old.rules, rules) || !sameJSON(&r.old.schema, &schema))
+	r.p, p.rules, p.lost, p.hash = p, *rules, lost, schema.Hash()
+	changed = r.old != nil && !(ledger.Same(&r.old.rules, rules) && ledger.Same(&r.old.schema, &schema))
 	if err := r.number(); err != nil {
 		return false, err
 	}
@@ -170,9 +151,10 @@ func (p *plan) oidArg() []int64 {
 }
 
 func (r *refreshing) load() error {
-	r.had = map[string]listing{}
+	r.had, r.stand = ledger.Listings{}, map[int64]string{}
 	err := query(r.ctx, r.c, `SELECT name, id, columns, key, scope, capture FROM tidemark.tbl`, func(w *row) error {
-		r.had[w.text(0)] = listing{w.int(1), w.text(2), w.text(3), w.text(4), w.text(5)}
+		r.had[w.text(0)] = ledger.Listing{ID: w.int(1), Columns: w.text(2), Key: w.text(3), Scope: w.text(4)}
+		r.stand[w.int(1)] = w.text(5)
 		return nil
 	})
 	if err != nil {
@@ -185,24 +167,24 @@ func (r *refreshing) load() error {
 // a new shape.
 func (r *refreshing) number() error {
 	for _, t := range r.p.tables {
-		now := listing{columns: toJSON(t.names), key: toJSON(t.keyNames), scope: t.signature()}
+		now := ledger.Listing{Columns: ledger.NameList(t.names), Key: ledger.NameList(t.keyNames), Scope: t.signature()}
 		e, ok, err := r.listed(t)
 		if err != nil {
 			return err
 		}
 		if !ok {
 			err := query(r.ctx, r.c, `INSERT INTO tidemark.tbl (name, columns, key, scope, capture) VALUES ($1::text, '', '', '', '') RETURNING id`, func(w *row) error {
-				e.id = w.int(0)
+				e.ID = w.int(0)
 				return nil
 			}, t.def.Name)
 			if err != nil {
 				return fmt.Errorf("number table %s: %w", t.def.Name, err)
 			}
 		}
-		t.id, t.captured = e.id, e.capture
+		t.id, t.captured = e.ID, r.stand[e.ID]
 		r.p.byID[t.id] = t
 		switch {
-		case e.columns == "": // new, or back again
+		case e.Columns == "": // new, or back again
 			r.fresh = append(r.fresh, t)
 			err = r.forget(t.id)
 		case r.moved(t, &e, &now):
@@ -210,17 +192,17 @@ func (r *refreshing) number() error {
 			err = r.forget(t.id)
 		default:
 			r.known[t.id] = true
-			if e.columns != now.columns {
-				err = r.reshape(t, e.columns)
+			if e.Columns != now.Columns {
+				err = r.reshape(t, e.Columns)
 			}
 		}
 		if err != nil {
 			return err
 		}
-		if e.columns == now.columns && e.key == now.key && e.scope == now.scope {
+		if e.Columns == now.Columns && e.Key == now.Key && e.Scope == now.Scope {
 			continue
 		}
-		err = r.exec(`UPDATE tidemark.tbl SET columns = $1::text, key = $2::text, scope = $3::text WHERE id = $4::int4`, now.columns, now.key, now.scope, t.id)
+		err = r.exec(`UPDATE tidemark.tbl SET columns = $1::text, key = $2::text, scope = $3::text WHERE id = $4::int4`, now.Columns, now.Key, now.Scope, t.id)
 		if err != nil {
 			return fmt.Errorf("number table %s: %w", t.def.Name, err)
 		}
@@ -228,13 +210,9 @@ func (r *refreshing) number() error {
 	return r.retire()
 }
 
-// retire notes which tables do not sync any more. One that the rules still name is
-// kept as it was: it may come back.
+// retire notes which tables do not sync any more.
 func (r *refreshing) retire() error {
-	for name, e := range r.had {
-		if e.columns == "" || r.p.lost[strings.ToLower(name)] {
-			continue
-		}
+	for _, name := range r.had.Retiring(r.p.lost) {
 		if err := r.exec(`UPDATE tidemark.tbl SET columns = '', key = '', scope = '', capture = '' WHERE name = $1::text`, name); err != nil {
 			return fmt.Errorf("retire table %s: %w", name, err)
 		}
@@ -251,20 +229,17 @@ func (r *refreshing) forget(id int64) error {
 // the end leave them as they are; an update seen meanwhile by triggers that did
 // not know the new column counts as touching any (trap S18).
 func (r *refreshing) reshape(t *table, was string) error {
-	var names []string
-	if err := json.Unmarshal([]byte(was), &names); err != nil {
-		return fmt.Errorf("table %s: read its former columns: %w", t.def.Name, err)
-	}
-	if len(t.names) >= len(names) && t.goesOn(names) {
-		return nil
+	from, same, err := ledger.Reshape(t.rule, t.names, was)
+	if err != nil || same {
+		return err
 	}
 	if err := r.exec(`UPDATE tidemark.log SET mask = 0 WHERE tbl = $1::int4 AND mask <> 0`, t.id); err != nil {
 		return err
 	}
 	parts := make([]string, len(t.names))
-	for i, n := range t.names {
+	for i, j := range from {
 		parts[i] = "NULL"
-		if j := t.former(names, n); j >= 0 {
+		if j >= 0 {
 			parts[i] = "image[" + strconv.Itoa(j+1) + "]"
 		}
 	}
@@ -348,14 +323,14 @@ func (r *refreshing) settle() error {
 		r.fresh = nil
 	}
 	for _, t := range r.fresh {
-		if err := r.exec(t.log("t.", opTouch, "0", t.expr("t."), origin{strconv.Itoa(originHub), now}, " FROM "+t.name+" AS t")); err != nil {
+		if err := r.exec(t.log("t.", ledger.Touch, "0", t.expr("t."), origin{strconv.Itoa(ledger.Hub), now}, " FROM "+t.name+" AS t")); err != nil {
 			return err
 		}
 	}
 	if !r.restart {
 		return nil
 	}
-	err := r.exec(`INSERT INTO tidemark.log (tbl, op, mask, origin, hlc, scope) VALUES (0, $1::int2, 0, 1, $2::int8, '')`, int64(opTouch), now)
+	err := r.exec(`INSERT INTO tidemark.log (tbl, op, mask, origin, hlc, scope) VALUES (0, $1::int2, 0, 1, $2::int8, '')`, int64(ledger.Touch), now)
 	if err != nil {
 		return err
 	}

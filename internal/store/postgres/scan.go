@@ -7,6 +7,7 @@ import (
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/rule"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // Scan implements hub.View.
@@ -18,36 +19,19 @@ func (v *view) Scan(name string, after change.Key, scopes []rule.ScopeID, limit 
 	if after != nil && len(after) != len(t.key) {
 		return nil, nil, fmt.Errorf("scan %s: the key has %d values, not %d", name, len(after), len(t.key))
 	}
-	rows := t.newRows()
-	size, full := 0, false
+	page := ledger.NewPage(t.newRows(), limit)
 	most := max(limit/len(t.cols), 1) + 1 // a value weighs at least 1: more rows never fit
-	err = v.scan(t, after, scopes, most, func(values []change.Value) error {
-		if size >= limit && size > 0 { // this row shows that there is more
-			full = true
-			return errEnough
-		}
-		for _, val := range values {
-			size += val.Size()
-		}
-		rows.Values = append(rows.Values, values...)
-		return nil
-	})
-	if err != nil {
+	if err := v.scan(t, after, scopes, most, page.Add); err != nil {
 		return nil, nil, fmt.Errorf("scan %s: %w", name, err)
 	}
-	if !full {
-		return rows, nil, nil
-	}
-	return rows, rows.KeyOf(rows.Len() - 1), nil
+	rows, last := page.End()
+	return rows, last, nil
 }
 
-// errEnough ends a scan early; scan itself returns nil then.
-var errEnough = errors.New("enough")
-
 // scan calls each for every row of t in the scopes, in key order, after a key, most
-// rows at most unless it is 0.
+// rows at most unless it is 0, until each says ledger.ErrEnough.
 func (v *view) scan(t *table, after change.Key, scopes []rule.ScopeID, most int, each func([]change.Value) error) error {
-	rel := t.relevant(scopes)
+	rel := t.scope.Relevant(scopes)
 	if len(rel) == 0 {
 		return nil
 	}
@@ -71,7 +55,7 @@ func (v *view) scan(t *table, after change.Key, scopes []rule.ScopeID, most int,
 		q += " LIMIT " + a.add(int64(most)) + "::int8"
 	}
 	err := v.query(q, func(r *row) error { return each(t.row(r, 0)) }, a.list...)
-	if errors.Is(err, errEnough) {
+	if errors.Is(err, ledger.ErrEnough) {
 		return nil
 	}
 	return err
@@ -82,7 +66,7 @@ func (v *view) Count(scopes []rule.ScopeID) (map[string]int64, error) {
 	out := make(map[string]int64, len(v.p.tables))
 	for _, t := range v.p.tables {
 		out[t.def.Name] = 0
-		rel := t.relevant(scopes)
+		rel := t.scope.Relevant(scopes)
 		if len(rel) == 0 {
 			continue
 		}
@@ -105,12 +89,9 @@ func (v *view) Bucket(name string, scopes []rule.ScopeID, buckets []int) (*chang
 	if err != nil {
 		return nil, err
 	}
-	var wanted [change.Buckets]bool
-	for _, b := range buckets {
-		if b < 0 || b >= change.Buckets {
-			return nil, fmt.Errorf("rows of %s: there is no bucket %d", name, b)
-		}
-		wanted[b] = true
+	wanted, err := ledger.Wanted(name, buckets)
+	if err != nil {
+		return nil, err
 	}
 	rows, key := t.newRows(), make(change.Key, len(t.key))
 	err = v.scan(t, nil, scopes, 0, func(values []change.Value) error {
@@ -134,7 +115,7 @@ func (v *view) Highest(name, column string, most int64) (change.Value, error) {
 	if err != nil {
 		return change.Null, err
 	}
-	i := indexFold(t.names, column)
+	i := ledger.IndexFold(t.names, column)
 	if i < 0 {
 		return change.Null, fmt.Errorf("highest %s of %s: no such column", column, name)
 	}

@@ -9,115 +9,53 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/rule"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
-
-// orphan is the scope of a row whose parent is not there (yet).
-const orphan = "?"
 
 // A scoping is how a table's rows get their scope.
 type scoping struct {
-	resolved bool
-	all      bool
-	kind     string // of the column the chain ends at
-	column   int    // set, with no parent: the scope is in this one of the stored columns
-	parent   *table // set: the scope is the parent row's
-	fk       *change.ForeignKey
-	from     []int // the stored columns of the foreign key
-	to       []int // and the parent's
-	byKey    bool  // to is the parent's key
+	ledger.Scope
+	parent *table // Scope.Parent
+	column int    // Scope.Column, among the stored columns
+	from   []int  // the stored columns of Scope.FK
+	to     []int  // and the parent's
+	byKey  bool   // to is the parent's key
 }
 
-// A descent is the way from a table's row down to the rows that get their scope
-// through it: steps[0] is a child of the table, the last step the descendant.
-type descent struct {
-	steps []*table
-}
-
-// end is the table whose rows the descent reaches.
-func (d *descent) end() *table { return d.steps[len(d.steps)-1] }
-
-// resolveScope turns the table's rule into a scoping. path holds the tables
-// already being resolved, to tell a cycle.
-func (t *table) resolveScope(p *plan, path []*table) error {
-	if t.scope.resolved {
-		return nil
-	}
-	if slices.Contains(path, t) {
-		return fmt.Errorf("table %s: its scope leads back to itself via column %s", t.def.Name, t.rule.Scope.Via)
-	}
-	switch s := t.rule.Scope; {
-	case s.All || t.rule.Reference:
-		t.scope = scoping{resolved: true, all: true}
+// placeScope finds the columns that a scope depends on among the stored ones.
+func (t *table) placeScope(p *plan, s ledger.Scope) error {
+	t.scope = scoping{Scope: s}
+	sc := &t.scope
+	switch {
 	case s.Column != "":
-		return t.scopeByColumn(s)
-	case s.Via != "":
-		fk, parent := p.viaKey(t, s.Via)
-		if parent == nil {
-			return fmt.Errorf("table %s: scope via %s needs a foreign key on that column to a synced table", t.def.Name, s.Via)
+		return t.scopeByColumn()
+	case s.Parent != nil:
+		sc.parent = p.tables[s.Parent.Rank]
+		for i, c := range s.FK.Columns {
+			sc.from = append(sc.from, ledger.IndexFold(t.names, t.def.Columns[c].Name))
+			sc.to = append(sc.to, ledger.IndexFold(sc.parent.names, s.FK.To[i]))
 		}
-		if err := parent.resolveScope(p, append(path, t)); err != nil {
-			return err
+		if slices.Contains(sc.from, -1) || slices.Contains(sc.to, -1) {
+			return fmt.Errorf("table %s: scope via %s leads through a generated column", t.def.Name, t.rule.Scope.Via)
 		}
-		t.scope = scoping{resolved: true, kind: parent.scope.kind, parent: parent, fk: fk}
-		for i, c := range fk.Columns {
-			t.scope.from = append(t.scope.from, indexFold(t.names, t.def.Columns[c].Name))
-			t.scope.to = append(t.scope.to, indexFold(parent.names, fk.To[i]))
-		}
-		if slices.Contains(t.scope.from, -1) || slices.Contains(t.scope.to, -1) {
-			return fmt.Errorf("table %s: scope via %s leads through a generated column", t.def.Name, s.Via)
-		}
-		t.scope.byKey = slices.Equal(t.scope.to, parent.key)
-	default:
-		return fmt.Errorf("table %s: no scope is given", t.def.Name)
+		sc.byKey = slices.Equal(sc.to, sc.parent.key)
 	}
 	return nil
 }
 
-func (t *table) scopeByColumn(s rule.Scope) error {
-	i := indexFold(t.names, s.Column)
+func (t *table) scopeByColumn() error {
+	column := t.rule.Scope.Column
+	i := ledger.IndexFold(t.names, column)
 	if i < 0 {
-		return fmt.Errorf("table %s: scope column %s does not exist", t.def.Name, s.Column)
+		return fmt.Errorf("table %s: scope column %s does not exist", t.def.Name, column)
 	}
 	switch t.cols[i].form {
 	case formReal, formDouble, formBytes, formNone:
-		return fmt.Errorf("table %s: scope column %s of type %s cannot name a scope: use a text or an integer", t.def.Name, s.Column, t.cols[i].typ)
+		return fmt.Errorf("table %s: scope column %s of type %s cannot name a scope: use a text or an integer", t.def.Name, column, t.cols[i].typ)
 	}
-	t.scope = scoping{resolved: true, kind: s.Kind, column: i}
+	t.scope.column = i
 	return nil
-}
-
-// viaKey finds the foreign key on a column: the narrowest whose parent syncs.
-func (p *plan) viaKey(t *table, column string) (best *change.ForeignKey, parent *table) {
-	at := t.def.Column(column)
-	for i := range t.def.ForeignKeys {
-		fk := &t.def.ForeignKeys[i]
-		to := p.byName[strings.ToLower(fk.Parent)]
-		if to == nil || !slices.Contains(fk.Columns, at) {
-			continue
-		}
-		if best == nil || len(fk.Columns) < len(best.Columns) {
-			best, parent = fk, to
-		}
-	}
-	return best, parent
-}
-
-// findBelow collects the ways down to every table that follows t's scope.
-func (t *table) findBelow(p *plan) {
-	var walk func(from *table, steps []*table)
-	walk = func(from *table, steps []*table) {
-		for _, c := range p.tables {
-			if c.scope.parent == from {
-				next := append(slices.Clone(steps), c)
-				t.below = append(t.below, &descent{steps: next})
-				t.loose = t.loose || p.loose(c)
-				walk(c, next)
-			}
-		}
-	}
-	walk(t, nil)
 }
 
 // loose reports whether rows of a table may hang in the air by the foreign key that
@@ -165,10 +103,10 @@ func (t *table) past(prefix string) string { return t.exprAt(prefix, 0, true) }
 func (t *table) exprAt(prefix string, depth int, past bool) string {
 	sc := &t.scope
 	switch {
-	case sc.all:
+	case sc.All:
 		return literal(string(rule.ScopeAll))
 	case sc.parent == nil:
-		return "coalesce(" + literal(sc.kind+"/") + " || " + t.cols[sc.column].text(prefix) + ", '')"
+		return "coalesce(" + literal(sc.Kind+"/") + " || " + t.cols[sc.column].text(prefix) + ", '')"
 	}
 	up := "_p" + strconv.Itoa(depth) + "."
 	from := t.pick(prefix, sc.from)
@@ -179,10 +117,10 @@ func (t *table) exprAt(prefix string, depth int, past bool) string {
 	s := "coalesce((SELECT " + sc.parent.exprAt(up, depth+1, past) + " FROM " + sc.parent.name + " AS " + strings.TrimSuffix(up, ".") +
 		" WHERE " + equals(sc.parent.pick(up, sc.to), from) + "), "
 	if past {
-		s += "(SELECT _l.scope FROM tidemark.log AS _l WHERE _l.tbl = " + sc.parent.number() + " AND _l.op = " + strconv.Itoa(opDelete) +
+		s += "(SELECT _l.scope FROM tidemark.log AS _l WHERE _l.tbl = " + sc.parent.number() + " AND _l.op = " + strconv.Itoa(ledger.Delete) +
 			" AND " + t.pointed(prefix) + " ORDER BY _l.pos DESC LIMIT 1), "
 	}
-	return s + "CASE WHEN " + strings.Join(nulls, " OR ") + " THEN '' ELSE '" + orphan + "' END)"
+	return s + "CASE WHEN " + strings.Join(nulls, " OR ") + " THEN '' ELSE '" + ledger.Orphan + "' END)"
 }
 
 // pointed is the condition that the log entry _l is about the parent of the row that
@@ -205,7 +143,7 @@ func (t *table) pointed(prefix string) string {
 // sources are the stored columns of t that its rows' scopes are computed from.
 func (t *table) sources() []int {
 	switch {
-	case t.scope.all:
+	case t.scope.All:
 		return nil
 	case t.scope.parent == nil:
 		return []int{t.scope.column}
@@ -217,7 +155,7 @@ func (t *table) sources() []int {
 func (t *table) targets() []int {
 	var out []int
 	for _, d := range t.below {
-		for _, c := range d.steps[0].scope.to {
+		for _, c := range d[0].scope.to {
 			if !slices.Contains(out, c) {
 				out = append(out, c)
 			}
@@ -230,30 +168,12 @@ func (t *table) targets() []int {
 func (t *table) signature() string {
 	sc := &t.scope
 	switch {
-	case sc.all:
+	case sc.All:
 		return "all"
 	case sc.parent == nil:
-		return sc.kind + "/" + quote(t.names[sc.column])
+		return sc.Kind + "/" + quote(t.names[sc.column])
 	}
 	return strings.Join(t.pick("", sc.from), ",") + "->" + sc.parent.name + "(" + strings.Join(sc.parent.pick("", sc.to), ",") + ") " + sc.parent.signature()
-}
-
-// relevant keeps the scopes that rows of t can be in.
-func (t *table) relevant(scopes []rule.ScopeID) []rule.ScopeID {
-	root := t.root()
-	out := make([]rule.ScopeID, 0, len(scopes))
-	for _, s := range scopes {
-		if root.scope.all {
-			if s == rule.ScopeAll {
-				return []rule.ScopeID{s}
-			}
-			continue
-		}
-		if strings.HasPrefix(string(s), root.scope.kind+"/") {
-			out = append(out, s)
-		}
-	}
-	return out
 }
 
 // root is the table in which the scope of t's rows is written.
@@ -269,12 +189,12 @@ func (t *table) root() *table {
 // on it serves.
 func (t *table) within(prefix string, scopes []rule.ScopeID, a *args) string {
 	root := t.root()
-	if root.scope.all && t.scope.all {
+	if root.scope.All && t.scope.All {
 		return "true"
 	}
 	leaf := "true"
 	return t.withinAt(prefix, 0, func(up string) string {
-		if !root.scope.all {
+		if !root.scope.All {
 			leaf = root.scopeIs(up, scopes, a)
 		}
 		return leaf
@@ -294,7 +214,7 @@ func (t *table) withinAt(prefix string, depth int, leaf func(prefix string) stri
 // scopeIs is the condition that the scope column names one of the scopes.
 func (t *table) scopeIs(prefix string, scopes []rule.ScopeID, a *args) string {
 	c := &t.cols[t.scope.column]
-	cut := len(t.scope.kind) + 1
+	cut := len(t.scope.Kind) + 1
 	texts, ints := make([]string, 0, len(scopes)), make([]int64, 0, len(scopes))
 	for _, s := range scopes {
 		texts = append(texts, string(s)[cut:])

@@ -2,7 +2,6 @@ package postgresstore
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -33,18 +32,4 @@ func keyParts(prefix string, n int) []string {
 		out[i] = fmt.Sprintf("%skey[%d]", prefix, i+1)
 	}
 	return out
-}
-
-func indexFold(names []string, name string) int {
-	for i, n := range names {
-		if strings.EqualFold(n, name) {
-			return i
-		}
-	}
-	return -1
-}
-
-// foldContains reports whether a list holds a name, ASCII case folded.
-func foldContains(list []string, name string) bool {
-	return slices.ContainsFunc(list, func(s string) bool { return strings.EqualFold(s, name) })
 }

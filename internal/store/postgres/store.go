@@ -16,6 +16,7 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/clock"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/rule"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // Config says which database to serve, and how.
@@ -24,8 +25,10 @@ type Config struct {
 	// Listen is the DSN for the one connection that hears of commits. It must not lead
 	// through a pgbouncer in transaction mode. "" is DSN.
 	Listen string
-	Pooled bool        // DSN leads through a pgbouncer in transaction mode: nothing is prepared
-	Rules  *rule.Rules // the tables to sync; nil syncs none
+	// Replicas are the DSNs of streaming standbys, to read parts of bootstraps from.
+	Replicas []string
+	Pooled   bool        // DSN leads through a pgbouncer in transaction mode: nothing is prepared
+	Rules    *rule.Rules // the tables to sync; nil syncs none
 	// Common says that other processes serve the database, too, each with rules of its
 	// own: then those that are in force in the database count, and Rules where there are
 	// none yet. Enforce puts Rules in force for all of them.
@@ -54,13 +57,19 @@ type Store struct {
 	moved atomic.Bool // the plan changed since the last Open or Refresh
 	fresh bool        // this Open made the lineage; set before anything runs concurrently
 	bell  *bell
-	sums  digests
+	sums  ledger.Digests
 
 	me string // among the processes that serve the database
 
 	writing gate // one Update at a time: those in line must not hold all connections
 
 	closing sync.Once
+
+	elected  election
+	replicas replicas
+
+	said      sync.Mutex
+	saidToken string // guarded by said: what the last witness of this process shows
 
 	dating sync.Mutex
 	dated  int64 // Unix ms of the last entry of tidemark.time that is known
@@ -98,12 +107,13 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		pc.DefaultQueryExecMode = pgx.QueryExecModeExec
 	}
 	s := &Store{cfg: cfg, pool: newPool(pc, cfg.Conns), writing: make(gate, 1)}
-	err = s.drawName()
+	s.elected.gate = make(gate, 1)
+	err = errors.Join(s.drawName(), s.openReplicas())
 	if err == nil {
 		err = s.start(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open hub: %w", err), s.pool.close())
+		return nil, errors.Join(fmt.Errorf("open hub: %w", err), s.pool.close(), s.replicas.close())
 	}
 	s.bell = newBell(s)
 	return s, nil
@@ -153,10 +163,16 @@ var errStale = errors.New("the schema changed")
 // current runs fn until it no longer meets a changed schema.
 func (s *Store) current(ctx context.Context, fn func() error) error {
 	for lost := false; ; {
-		err := fn()
-		if errors.Is(err, errLost) && !lost {
+		err := wrongServer(fn())
+		if (errors.Is(err, errLost) || errors.Is(err, ErrStandby)) && !lost {
 			lost = true
 			s.pool.forget()
+			continue
+		}
+		if errors.Is(err, errPromoted) {
+			if err := s.settle(ctx); err != nil {
+				return err
+			}
 			continue
 		}
 		if !errors.Is(err, errStale) {
@@ -199,25 +215,37 @@ func (s *Store) Update(ctx context.Context, fn func(hub.Tx) error) error {
 		}
 		defer s.writing.unlock()
 		return s.again(ctx, func() error {
-			c, err := s.pool.borrow(ctx)
-			if err != nil {
-				return err
+			err := s.updateOnce(ctx, fn, false)
+			if errors.Is(err, errHaste) {
+				err = s.updateOnce(ctx, fn, true)
 			}
-			defer s.pool.giveBack(c)
-			return inTx(ctx, c, "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE tidemark.writer IN EXCLUSIVE MODE"+s.settings(), func() error {
-				t := newTx(s, ctx, c)
-				if err := t.open(); err != nil {
-					return err
-				}
-				if err := t.fenced(); err != nil {
-					return err
-				}
-				if err := fn(t); err != nil {
-					return err
-				}
-				return t.end()
-			})
+			return err
 		})
+	})
+}
+
+func (s *Store) updateOnce(ctx context.Context, fn func(hub.Tx) error, slow bool) error {
+	c, err := s.pool.borrow(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.pool.giveBack(c)
+	return inTx(ctx, c, "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE tidemark.writer IN EXCLUSIVE MODE"+s.settings(), func() error {
+		t := newTx(s, ctx, c)
+		t.haste.never = slow
+		if err := t.open(); err != nil {
+			return err
+		}
+		if err := t.fenced(); err != nil {
+			return err
+		}
+		if err := fn(t); err != nil {
+			if t.fault != nil { // fn may have made something else of it
+				return t.fault
+			}
+			return err
+		}
+		return t.end()
 	})
 }
 
@@ -225,7 +253,7 @@ func (s *Store) Update(ctx context.Context, fn func(hub.Tx) error) error {
 func (s *Store) Close() (err error) {
 	s.closing.Do(func() {
 		s.bell.close()
-		err = s.pool.close()
+		err = errors.Join(s.pool.close(), s.replicas.close())
 	})
 	return err
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // Touched implements hub.View. It refuses a cursor as Check does, but for the
@@ -37,18 +38,12 @@ func (v *view) Touched(name string, key change.Key, since change.Cursor, self ch
 	q := "SELECT l.op, l.mask, l.origin, l.hlc, o.inc FROM tidemark.log AS l LEFT JOIN tidemark.origin AS o ON o.id = l.origin WHERE l.tbl = " + a.add(t.id) +
 		"::int4 AND l.key = " + a.add(texts) + "::text[] AND l.op IN (1, 2, 3) AND " + m.beyond("l.", &a) + " ORDER BY l.pos"
 	err = v.query(q, func(r *row) error {
-		op, mask, origin := r.int(0), r.int(1), r.int(2)
-		if origin == me || op == opUpdate && mask == maskSeen { // an update that changed nothing
+		e := touch{op: r.int(0), mask: r.int(1), origin: r.int(2), hlc: r.int(3)}
+		if e.by(me) {
 			return nil
 		}
-		touch := hub.Touch{Kind: change.OpKind(op), HLC: change.HLC(r.int(3)), Merged: origin == originHub}
-		if origin > originHub {
-			copy(touch.Origin[:], r.blob(4))
-		}
-		if op == opUpdate && mask != 0 {
-			touch.Columns = t.masked(mask)
-		}
-		out = append(out, touch)
+		copy(e.inc[:], r.blob(4))
+		out = append(out, t.touch(&e))
 		return nil
 	}, a.list...)
 	if err != nil {
@@ -57,26 +52,35 @@ func (v *view) Touched(name string, key change.Key, since change.Cursor, self ch
 	return out, nil
 }
 
-// masked is the columns that a mask names.
-func (t *table) masked(mask int64) []string {
-	var out []string
-	for i, n := range t.names {
-		if i < maskBits && mask&(1<<i) != 0 {
-			out = append(out, n)
-		}
+// A touch is one entry of the change log about a row.
+type touch struct {
+	op, mask, origin, hlc int64
+	inc                   change.Incarnation
+}
+
+// by reports whether an entry tells somebody nothing: it is the reader's own, or of an
+// update that changed nothing.
+func (e *touch) by(me int64) bool {
+	return e.origin == me || e.op == ledger.Update && e.mask == ledger.MaskSeen
+}
+
+func (t *table) touch(e *touch) hub.Touch {
+	out := hub.Touch{Kind: change.OpKind(e.op), HLC: change.HLC(e.hlc), Merged: e.origin == ledger.Hub}
+	if e.origin > ledger.Hub {
+		out.Origin = e.inc
+	}
+	if e.op == ledger.Update && e.mask != 0 {
+		out.Columns = ledger.Masked(t.names, e.mask)
 	}
 	return out
 }
 
 // An image is a deleted row and the log entry of its deletion.
 type image struct {
-	t      *table
-	pos    int64
+	ledger.Grave
 	origin int64
 	hlc    int64
 	xid    string
-	key    change.Key
-	row    []change.Value
 }
 
 // Tombstone implements hub.View. A row that is there has none.
@@ -111,7 +115,7 @@ func (v *view) Tombstone(name string, key change.Key) (*hub.Tombstone, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tombstone of a row of %s: %w", name, err)
 	}
-	return &hub.Tombstone{Row: last.row, Children: children}, nil
+	return &hub.Tombstone{Row: last.Row, Children: children}, nil
 }
 
 // images reads deleted rows of a table by a condition on the log entry l.
@@ -123,18 +127,19 @@ func (v *view) images(t *table, where string, a *args, each func(*image)) error 
 	q := "SELECT l.pos, l.origin, l.hlc, l.xid::text, " + strings.Join(parts, ", ") + " FROM tidemark.log AS l WHERE l.tbl = " + t.number() +
 		" AND l.op = 3 AND l.image IS NOT NULL AND " + where
 	return v.query(q, func(r *row) error {
-		i := &image{t: t, pos: r.int(0), origin: r.int(1), hlc: r.int(2), xid: r.text(3), row: make([]change.Value, len(t.cols))}
+		i := &image{origin: r.int(1), hlc: r.int(2), xid: r.text(3)}
+		i.Grave = ledger.Grave{Def: t.def, Names: t.names, Pos: r.int(0), Row: make([]change.Value, len(t.cols))}
 		for c := range t.cols {
 			if r.null(4 + c) {
 				continue
 			}
 			var err error
-			if i.row[c], err = t.cols[c].parse(r.text(4 + c)); err != nil {
+			if i.Row[c], err = t.cols[c].parse(r.text(4 + c)); err != nil {
 				return err
 			}
 		}
 		for _, k := range t.key {
-			i.key = append(i.key, i.row[k])
+			i.Key = append(i.Key, i.Row[k])
 		}
 		each(i)
 		return nil
@@ -145,59 +150,16 @@ func (v *view) images(t *table, where string, a *args, each func(*image)) error 
 // transaction, an edge's when the hub wrote, that pointed at it, or at one taken
 // along.
 func (v *view) taken(dead *image) ([]change.Op, error) {
-	var all []*image
+	var all []*ledger.Grave
 	for _, t := range v.p.tables {
 		var a args
 		where := "l.xid = " + a.add(dead.xid) + "::text::xid8"
-		if dead.origin != originOther {
+		if dead.origin != ledger.Other {
 			where += " AND l.hlc = " + a.add(dead.hlc) + "::int8"
 		}
-		if err := v.images(t, where+" ORDER BY l.pos", &a, func(i *image) { all = append(all, i) }); err != nil {
+		if err := v.images(t, where+" ORDER BY l.pos", &a, func(i *image) { all = append(all, &i.Grave) }); err != nil {
 			return nil, err
 		}
 	}
-	gone := []*image{dead}
-	in := map[*image]bool{}
-	for i := 0; i < len(gone); i++ {
-		for _, c := range all {
-			if !in[c] && c.pos != dead.pos && c.pointsAt(gone[i]) {
-				in[c] = true
-				gone = append(gone, c)
-			}
-		}
-	}
-	var out []change.Op
-	for _, c := range all { // parents first, as v.p.tables is
-		if !in[c] {
-			continue
-		}
-		row, err := v.Row(c.t.def.Name, c.key)
-		if err != nil {
-			return nil, err
-		}
-		if row == nil {
-			out = append(out, change.Op{Table: c.t.def.Name, Kind: change.Insert, Key: c.key, Columns: c.t.names, New: c.row})
-		}
-	}
-	return out, nil
-}
-
-// pointsAt reports whether a foreign key of c held the parent's values.
-func (c *image) pointsAt(parent *image) bool {
-	for i := range c.t.def.ForeignKeys {
-		fk := &c.t.def.ForeignKeys[i]
-		if !strings.EqualFold(fk.Parent, parent.t.def.Name) {
-			continue
-		}
-		same := true
-		for j, n := range fk.Columns {
-			k := indexFold(parent.t.names, fk.To[j])
-			m := indexFold(c.t.names, c.t.def.Columns[n].Name)
-			same = same && k >= 0 && m >= 0 && !c.row[m].IsNull() && c.row[m] == parent.row[k]
-		}
-		if same {
-			return true
-		}
-	}
-	return false
+	return ledger.Taken(&dead.Grave, all, v.Row)
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // Capture is four triggers on a table, each with a function of its own in the schema
@@ -38,7 +40,7 @@ type origin struct{ who, clock string }
 var (
 	writing = origin{"_o", "_h"}
 	// entering says that the hub itself tells: nobody filters it as an echo.
-	entering = origin{strconv.Itoa(originHub), "_h"}
+	entering = origin{strconv.Itoa(ledger.Hub), "_h"}
 )
 
 // capture is the statements that set up a table's triggers.
@@ -77,7 +79,7 @@ func (t *table) logInto(more string) string {
 
 // bury logs rows of t as deleted, with their images.
 func (t *table) bury(prefix, scope, from string) string {
-	return t.logInto(", image") + t.number() + ", " + t.logKey(prefix) + ", " + strconv.Itoa(opDelete) + ", 0, _o, _h, " + scope + ", " + t.image(prefix) + from
+	return t.logInto(", image") + t.number() + ", " + t.logKey(prefix) + ", " + strconv.Itoa(ledger.Delete) + ", 0, _o, _h, " + scope + ", " + t.image(prefix) + from
 }
 
 // looseVar says whether rows may be there without the row that their scope hangs on:
@@ -92,13 +94,13 @@ func noteOrphan(t *table) string {
 
 func (t *table) onInsert() trigger {
 	tr := trigger{name: "ins", event: "AFTER INSERT ON %s REFERENCING NEW TABLE AS tidemark_new FOR EACH STATEMENT"}
-	tr.body = []string{t.log("n.", opInsert, "0", t.expr("n."), writing, " FROM tidemark_new AS n")}
+	tr.body = []string{"IF _o = " + originBulk + " THEN\n    RETURN NULL;\n  END IF", t.log("n.", ledger.Insert, "0", t.expr("n."), writing, " FROM tidemark_new AS n")}
 	if t.scope.parent != nil {
 		cond := "current_setting('session_replication_role') = 'replica'"
 		if t.dangles {
 			cond = "true"
 		}
-		tr.body = append(tr.body, "IF "+cond+" THEN\n    IF EXISTS (SELECT FROM tidemark_new AS n WHERE "+t.expr("n.")+" = '"+orphan+"') THEN\n      "+
+		tr.body = append(tr.body, "IF "+cond+" THEN\n    IF EXISTS (SELECT FROM tidemark_new AS n WHERE "+t.expr("n.")+" = '"+ledger.Orphan+"') THEN\n      "+
 			noteOrphan(t)+";\n    END IF;\n  END IF")
 	}
 	if len(t.below) > 0 {
@@ -112,23 +114,23 @@ func (t *table) onInsert() trigger {
 // runs where something changed, so a change that no known column shows is one of a
 // column that was added since: it counts as any.
 func (t *table) onUpdate() trigger {
-	tr := trigger{name: "upd", event: "AFTER UPDATE ON %s FOR EACH ROW WHEN (OLD.* *<> NEW.*)",
+	tr := trigger{name: "upd", event: "AFTER UPDATE ON %s FOR EACH ROW WHEN (OLD.* *<> NEW.* AND current_setting('tidemark.origin', true) IS DISTINCT FROM '" + originBulk + "')",
 		vars: "  _s text COLLATE \"C\" := " + t.expr("NEW.") + ";\n  _was text COLLATE \"C\" := _s;\n  _m bigint := " + t.mask() + ";\n"}
 	rekey := t.changed(t.key)
 	src := t.sources()
 	if len(src) > 0 {
 		tr.body = append(tr.body, "IF "+t.changed(src)+" THEN\n    _was := "+t.past("OLD.")+";\n  END IF")
 	}
-	tr.body = append(tr.body, "IF _m = "+strconv.FormatInt(maskSeen, 10)+" THEN\n    _m := 0;\n  END IF",
-		"IF "+rekey+" THEN\n    "+t.bury("OLD.", "_was", "")+";\n    "+t.log("NEW.", opInsert, "0", "_s", writing, "")+
-			";\n  ELSE\n    "+t.log("NEW.", opUpdate, "_m", "_s", writing, "")+";\n  END IF")
+	tr.body = append(tr.body, "IF _m = "+strconv.FormatInt(ledger.MaskSeen, 10)+" THEN\n    _m := 0;\n  END IF",
+		"IF "+rekey+" THEN\n    "+t.bury("OLD.", "_was", "")+";\n    "+t.log("NEW.", ledger.Insert, "0", "_s", writing, "")+
+			";\n  ELSE\n    "+t.log("NEW.", ledger.Update, "_m", "_s", writing, "")+";\n  END IF")
 	if len(src) > 0 {
-		moved := append([]string{t.log("NEW.", opLeave, "0", "_was", writing, "")}, t.followAll("NEW.", writing, "_was", "")...)
+		moved := append([]string{t.log("NEW.", ledger.Leave, "0", "_was", writing, "")}, t.followAll("NEW.", writing, "_was", "")...)
 		moved = append(moved, t.followAll("NEW.", entering, "_s", "")...)
 		tr.body = append(tr.body, when("_was <> _s", moved))
 	}
 	if t.scope.parent != nil {
-		tr.body = append(tr.body, when("_s = '"+orphan+"'", []string{noteOrphan(t)}))
+		tr.body = append(tr.body, when("_s = '"+ledger.Orphan+"'", []string{noteOrphan(t)}))
 	}
 	if to := t.targets(); len(to) > 0 {
 		tr.vars += t.looseVar()
@@ -174,12 +176,12 @@ func (t *table) followAll(prefix string, by origin, scope, from string) []string
 
 // follow logs the rows at the end of a descent from the row of t that prefix names,
 // under a scope.
-func (t *table) follow(d *descent, prefix string, by origin, scope, from, where string) string {
+func (t *table) follow(d []*table, prefix string, by origin, scope, from, where string) string {
 	var b strings.Builder
 	b.WriteString(" FROM " + from)
 	up, above := prefix, t
 	var conds []string
-	for i, c := range d.steps {
+	for i, c := range d {
 		me := fmt.Sprintf("_c%d.", i)
 		if i > 0 {
 			b.WriteString(" CROSS JOIN ")
@@ -189,7 +191,7 @@ func (t *table) follow(d *descent, prefix string, by origin, scope, from, where 
 		up, above = me, c
 	}
 	b.WriteString(" WHERE " + strings.Join(conds, " AND ") + where)
-	return d.end().log(up, opFollow, "0", scope, by, b.String())
+	return d[len(d)-1].log(up, ledger.Follow, "0", scope, by, b.String())
 }
 
 // changed is true when an update changed some of the columns.
@@ -204,9 +206,9 @@ func (t *table) changed(list []int) string {
 // mask is the columns that an update changed, as bits. A change beyond the bits
 // there are is 0: any column.
 func (t *table) mask() string {
-	bits, beyond := []string{strconv.FormatInt(maskSeen, 10) + "::bigint"}, []string(nil)
+	bits, beyond := []string{strconv.FormatInt(ledger.MaskSeen, 10) + "::bigint"}, []string(nil)
 	for i := range t.cols {
-		if d := t.cols[i].differs(); i < maskBits {
+		if d := t.cols[i].differs(); i < ledger.MaskBits {
 			bits = append(bits, fmt.Sprintf("CASE WHEN %s THEN %d::bigint ELSE 0 END", d, int64(1)<<i))
 		} else {
 			beyond = append(beyond, d)

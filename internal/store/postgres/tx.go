@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // A tx is the one write transaction in progress, of all the processes'.
@@ -20,24 +21,21 @@ import (
 // sent together: see flush.
 type tx struct {
 	view
-	by      author
-	origins map[change.Incarnation]int64 // numbers looked up in this transaction
+	by      ledger.Author
+	origins ledger.Origins // numbers looked up in this transaction
 
-	ops    []op     // kept back
-	raw    []string // statements to be sent before them
-	before int      // how many such were sent, or dropped
-	sent   author   // whom the database knows to write; zero: nobody
-	depth  int      // of savepoints
-	other  []*op    // what landed otherwise than it was written, see tell
-	late   []op     // deletes that wait, see hide
-	took   bool     // a delete may have taken rows along that are still to be written
-	fault  error    // why the whole Update must run again, whatever fn makes of it
-}
+	ops    []op          // kept back
+	raw    []string      // statements to be sent before them
+	before int           // how many such were sent, or dropped
+	sent   ledger.Author // whom the database knows to write; zero: nobody
+	depth  int           // of savepoints
+	other  []*op         // what landed otherwise than it was written, see tell
+	late   []op          // deletes that wait, see hide
+	took   bool          // a delete may have taken rows along that are still to be written
+	fault  error         // why the whole Update must run again, whatever fn makes of it
 
-// An author is who writes, and by which clock.
-type author struct {
-	origin int64
-	hlc    change.HLC
+	seen  foresight
+	haste haste
 }
 
 var _ hub.Tx = (*tx)(nil)
@@ -53,22 +51,46 @@ func (t *tx) Again() {}
 
 // Savepoint implements hub.Tx. Its statements are kept back like writes.
 func (t *tx) Savepoint(fn func() error) error {
-	if len(t.ops) > 0 {
+	if t.hasty() {
+		return t.hurry(fn)
+	}
+	if len(t.ops) > 0 || t.haste.open {
 		if err := t.put(); err != nil {
 			return err
 		}
 	}
-	name := "tidemark_" + strconv.Itoa(t.depth)
-	at := t.before + len(t.raw)
-	t.raw = append(t.raw, "SAVEPOINT "+name)
-	if t.p.deferred && t.depth == 0 {
+	p := t.begin()
+	t.set(&p)
+	t.depth++
+	return t.leave(&p, fn())
+}
+
+// A savepoint is one that fn runs in.
+type savepoint struct {
+	name string
+	at   int // of its statement, among all that were ever in t.raw
+	by   ledger.Author
+	late []op
+	undo int
+}
+
+func (t *tx) begin() savepoint {
+	return savepoint{name: "tidemark_" + strconv.Itoa(t.depth), by: t.by, late: slices.Clone(t.late), undo: len(t.seen.undo)}
+}
+
+// set queues a savepoint's statement.
+func (t *tx) set(p *savepoint) {
+	p.at = t.before + len(t.raw)
+	t.raw = append(t.raw, "SAVEPOINT "+p.name)
+	if t.p.deferred && p.name == "tidemark_0" {
 		t.raw = append(t.raw, "SET CONSTRAINTS ALL DEFERRED")
 	}
-	by, late := t.by, slices.Clone(t.late)
-	t.depth++
-	err := fn()
+}
+
+// leave ends a savepoint, with fn's error.
+func (t *tx) leave(p *savepoint, err error) error {
 	if err == nil {
-		err = t.finish(len(late))
+		err = t.finish(len(p.late))
 	}
 	t.depth--
 	t.took = t.took && t.depth > 0
@@ -76,14 +98,15 @@ func (t *tx) Savepoint(fn func() error) error {
 		err = t.settle()
 	}
 	if err == nil {
-		t.raw = append(t.raw, "RELEASE "+name)
+		t.raw = append(t.raw, "RELEASE "+p.name)
 		return nil
 	}
-	t.late = late
+	t.late = p.late
 	t.see()
-	t.by, t.ops, t.other, t.sent, t.origins = by, nil, nil, author{}, nil
-	if at >= t.before { // nothing inside was ever sent
-		t.raw = t.raw[:at-t.before]
+	t.by, t.ops, t.other, t.sent, t.origins = p.by, nil, nil, ledger.Author{}, nil
+	t.unlearn(p.undo)
+	if p.at >= t.before { // nothing inside was ever sent
+		t.raw = t.raw[:p.at-t.before]
 		return err
 	}
 	t.before += len(t.raw)
@@ -91,7 +114,7 @@ func (t *tx) Savepoint(fn func() error) error {
 	if t.fault != nil { // the transaction is lost
 		return t.fault
 	}
-	if e := script(t.ctx, t.c, "ROLLBACK TO "+name+"; RELEASE "+name); e != nil {
+	if e := script(t.ctx, t.c, "ROLLBACK TO "+p.name+"; RELEASE "+p.name); e != nil {
 		return errors.Join(err, fmt.Errorf("undo savepoint: %w", e))
 	}
 	return err
@@ -113,48 +136,28 @@ func (t *tx) settle() error {
 
 // As implements hub.Tx. A zero clock reading is the hub's clock now.
 func (t *tx) As(origin change.Incarnation, hlc change.HLC) error {
-	id := int64(originHub)
-	if !origin.IsZero() {
-		var err error
-		if id, err = t.incarnation(origin); err != nil {
-			return err
-		}
+	by, err := ledger.Sign(origin, hlc, t.s.cfg.Clock, t.number)
+	if err != nil {
+		return err
 	}
-	if hlc == 0 {
-		hlc = change.NewHLC(t.s.cfg.Clock.Now().UnixMilli(), 0)
-	}
-	t.by = author{id, hlc}
+	t.by = by
 	return nil
 }
 
-// incarnation numbers an incarnation, for good.
-func (t *tx) incarnation(inc change.Incarnation) (int64, error) {
-	if id, ok := t.origins[inc]; ok {
-		return id, nil
-	}
-	id, err := t.origin(inc)
-	if err != nil {
-		return 0, err
-	}
-	if id == originNone {
-		err := t.query(`INSERT INTO tidemark.origin (inc) VALUES ($1::bytea) RETURNING id`, func(r *row) error {
+// number numbers an incarnation, for good.
+func (t *tx) number(inc change.Incarnation) (int64, error) {
+	return t.origins.Number(inc, t.origin, func(inc change.Incarnation) (id int64, err error) {
+		err = t.query(`INSERT INTO tidemark.origin (inc) VALUES ($1::bytea) RETURNING id`, func(r *row) error {
 			id = r.int(0)
 			return nil
 		}, inc[:])
-		if err != nil {
-			return 0, fmt.Errorf("number origin: %w", err)
-		}
-	}
-	if t.origins == nil {
-		t.origins = map[change.Incarnation]int64{}
-	}
-	t.origins[inc] = id
-	return id, nil
+		return id, err
+	})
 }
 
 // ready says who writes when nobody did yet: the hub itself.
 func (t *tx) ready() error {
-	if t.by != (author{}) {
+	if t.by != (ledger.Author{}) {
 		return nil
 	}
 	return t.As(change.Incarnation{}, 0)
@@ -174,7 +177,7 @@ func (t *tx) notch() error {
 		return err
 	}
 	_, err := t.exec(`INSERT INTO tidemark.log (tbl, op, mask, origin, hlc, scope) VALUES (0, $1::int2, 0, $2::int4, $3::int8, '')`,
-		int64(opTouch), t.by.origin, int64(t.by.hlc))
+		int64(ledger.Touch), t.by.Origin, int64(t.by.HLC))
 	if err == nil {
 		_, err = t.exec(`SELECT pg_notify('tidemark', '')`)
 	}

@@ -1,7 +1,6 @@
 package postgresstore
 
 import (
-	"context"
 	"errors"
 	"math"
 	"strings"
@@ -13,17 +12,6 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/pgtest"
 )
-
-// dial connects to a database of its own.
-func dial(t *testing.T, dsn string) *pgx.Conn {
-	t.Helper()
-	c, err := pgx.Connect(t.Context(), dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close(context.Background()) })
-	return c
-}
 
 func run(t *testing.T, c *pgx.Conn, sql string) {
 	t.Helper()
@@ -189,7 +177,7 @@ func TestTypesFromEdges(t *testing.T) {
 func typed(t *testing.T) lab {
 	t.Helper()
 	dsn := pgtest.Database(t)
-	l := lab{dial(t, dsn), dial(t, dsn)}
+	l := lab{connect(t, dsn), connect(t, dsn)}
 	run(t, l.bad, hostile)
 	run(t, l.c, `CREATE TYPE mood AS ENUM ('calm', 'it''s wild'); CREATE DOMAIN price AS numeric(8,2) CHECK (VALUE >= 0);
 		CREATE EXTENSION citext; CREATE COLLATION plain (provider = icu, locale = 'und-u-ks-level2', deterministic = false)`)

@@ -10,6 +10,7 @@ import (
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/rule"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // A view is one snapshot: a transaction of one connection.
@@ -24,22 +25,31 @@ type view struct {
 	shown  string          // the snapshot
 	hidden map[string]bool // rows that a tx deleted and that are still there, by op.id
 	reset  int             // number of lives from before transactions were counted anew
+
+	promoted string   // the timeline, when no life belongs to it: see promoted.go
+	pinned   *witness // of a replica: what it shows at least
 }
 
 var _ hub.View = (*view)(nil)
 
 // open looks at what every call needs to know; errStale when the plan does not fit.
 func (v *view) open() error {
-	stale, floor, epoch := false, "", ""
+	stale, floor, epoch, timeline, noted := false, "", "", "", ""
 	err := query(v.ctx, v.c, `SELECT `+versionSQL+`, coalesce((SELECT value FROM tidemark.meta WHERE key = 'floor'), ''),
 		coalesce((SELECT value FROM tidemark.meta WHERE key = 'reset'), '0')::int8, (SELECT value FROM tidemark.meta WHERE key = 'epoch'),
-		pg_current_snapshot()::text`, func(r *row) error {
+		pg_current_snapshot()::text, `+standingSQL, func(r *row) error {
 		stale, floor, epoch = r.text(0) != v.p.version, r.text(1), r.text(3)
 		v.reset, v.shown = int(r.int(2)), r.text(4)
+		timeline, noted = r.text(5), r.text(6)
 		return nil
 	}, v.p.oidArg())
 	if err != nil {
 		return fmt.Errorf("begin snapshot: %w", err)
+	}
+	if v.pinned == nil {
+		if err := v.stand(timeline, noted); err != nil {
+			return err
+		}
 	}
 	if stale {
 		return errStale
@@ -50,7 +60,7 @@ func (v *view) open() error {
 			return err
 		}
 	}
-	if list := *v.s.lives.Load(); epochText(present(list)) == epoch {
+	if list := *v.s.lives.Load(); epochText(present(list)) == epoch && v.promoted == "" {
 		v.lives = list
 	}
 	return nil
@@ -104,7 +114,7 @@ func (v *view) Children(name string, fk *change.ForeignKey, parent []change.Valu
 	}
 	parts, args := make([]string, len(fk.Columns)), make([]any, len(fk.Columns), len(fk.Columns)+1)
 	for i, c := range fk.Columns {
-		j := indexFold(t.names, t.def.Columns[c].Name)
+		j := ledger.IndexFold(t.names, t.def.Columns[c].Name)
 		if j < 0 || i >= len(parent) {
 			return nil, fmt.Errorf("read children in %s: the foreign key does not fit", name)
 		}
@@ -146,10 +156,10 @@ func (v *view) ScopeOf(name string, values []change.Value) (rule.ScopeID, error)
 		return "", fmt.Errorf("scope of a row of %s: %d values for %d columns", name, len(values), len(t.names))
 	}
 	switch sc := &t.scope; {
-	case sc.all:
+	case sc.All:
 		return rule.ScopeAll, nil
 	case sc.parent == nil:
-		return rule.Of(sc.kind, values[sc.column]), nil
+		return rule.Of(sc.Kind, values[sc.column]), nil
 	default:
 		return v.scopeVia(t, values)
 	}
@@ -174,7 +184,7 @@ func (v *view) scopeVia(t *table, values []change.Value) (rule.ScopeID, error) {
 	if err != nil {
 		return "", fmt.Errorf("scope of a row of %s: %w", t.def.Name, err)
 	}
-	if out == orphan {
+	if out == ledger.Orphan {
 		return "", nil
 	}
 	return rule.ScopeID(out), nil

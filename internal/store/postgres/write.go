@@ -10,17 +10,22 @@ import (
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
+	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
 // An op is a write that is kept back.
 type op struct {
 	t  *table
 	e  hub.Effect
-	by author
+	by ledger.Author
 	id string // of the row
 
 	defaults []string // columns that an update gives their default
 	spread   bool     // an update of a key, which the database carries on to those who point at it
+	turns    []turn   // where it comes among the writes of its row; see number
+
+	puts []put          // the values, ready for their columns; nil unless each is sure
+	was  []change.Value // the row before an update; nil when it is not known
 }
 
 // Write implements hub.Tx. Deleting a row that is not there does nothing;
@@ -31,25 +36,18 @@ func (t *tx) Write(e hub.Effect) error {
 	if err != nil {
 		return err
 	}
+	if err := ledger.CheckEffect(&e, len(tb.key)); err != nil {
+		return err
+	}
 	if err := t.ready(); err != nil {
 		return err
 	}
-	if len(e.Columns) != len(e.Values) {
-		return fmt.Errorf("write to %s: %d values for %d columns", e.Table, len(e.Values), len(e.Columns))
+	if e.Kind == change.Update && len(e.Columns) == 0 {
+		return nil
 	}
-	if len(e.Key) != len(tb.key) {
-		return fmt.Errorf("write to %s: the key has %d values, not %d", e.Table, len(e.Key), len(tb.key))
-	}
-	switch e.Kind {
-	case change.Insert, change.Delete:
-	case change.Update:
-		if len(e.Columns) == 0 {
-			return nil
-		}
-	default:
-		return fmt.Errorf("write to %s: unknown kind of change %d", e.Table, e.Kind)
-	}
-	t.ops = append(t.ops, op{t: tb, e: e, by: t.by, id: tb.rowID(e.Key)})
+	o := op{t: tb, e: e, by: t.by, id: tb.rowID(e.Key)}
+	t.learn(&o)
+	t.ops = append(t.ops, o)
 	if len(t.ops) >= opsKept {
 		return t.put()
 	}
@@ -64,6 +62,9 @@ const opsKept = 4096
 
 // put sends what is kept back.
 func (t *tx) put() error {
+	if err := t.catchUp(); err != nil {
+		return err
+	}
 	if len(t.ops) == 0 {
 		return t.send(nil)
 	}
@@ -109,7 +110,7 @@ func (t *tx) queue(b *pgx.Batch, o *op) error {
 	if t.sent != o.by {
 		t.sent = o.by
 		b.Queue(`SELECT set_config('tidemark.origin', $1::text, true), set_config('tidemark.hlc', $2::text, true)`,
-			strconv.FormatInt(o.by.origin, 10), strconv.FormatInt(int64(o.by.hlc), 10))
+			strconv.FormatInt(o.by.Origin, 10), strconv.FormatInt(int64(o.by.HLC), 10))
 	}
 	switch o.e.Kind {
 	case change.Insert:
@@ -174,7 +175,7 @@ func (t *tx) queueUpdate(b *pgx.Batch, o *op) error {
 // apart notes where the log ends, so that disown can tell what the foreign keys'
 // actions write; not needed when the hub itself writes.
 func (t *tx) apart(b *pgx.Batch, o *op) bool {
-	if o.by.origin == originHub {
+	if o.by.Origin == ledger.Hub {
 		return false
 	}
 	b.Queue(`SELECT set_config('tidemark.pos', nextval('tidemark.log_pos')::text, true)`)
@@ -188,7 +189,7 @@ func (t *tx) disown(b *pgx.Batch, o *op) {
 	now := make(change.Key, len(o.t.key)) // where it has another key since
 	for i, k := range o.t.key {
 		now[i] = o.e.Key[i]
-		if at := indexFold(o.e.Columns, o.t.names[k]); at >= 0 && o.e.Kind == change.Update {
+		if at := ledger.IndexFold(o.e.Columns, o.t.names[k]); at >= 0 && o.e.Kind == change.Update {
 			now[i] = o.e.Values[at]
 		}
 	}
@@ -240,8 +241,8 @@ func (t *tx) Touch(name string, key change.Key) error {
 	if err != nil || args == nil || texts == nil {
 		return err
 	}
-	by := origin{strconv.Itoa(originHub), strconv.FormatInt(int64(t.by.hlc), 10) + "::bigint"}
-	n, err := t.exec(tb.log("t.", opTouch, "0", tb.expr("t."), by, " FROM "+tb.name+" AS t WHERE "+tb.where(1)), args...)
+	by := origin{strconv.Itoa(ledger.Hub), strconv.FormatInt(int64(t.by.HLC), 10) + "::bigint"}
+	n, err := t.exec(tb.log("t.", ledger.Touch, "0", tb.expr("t."), by, " FROM "+tb.name+" AS t WHERE "+tb.where(1)), args...)
 	if err == nil && n == 0 {
 		n, err = t.exec(tb.logInto("")+"$1::int4, $2::text[], 4, 0, "+by.who+", "+by.clock+", s.scope FROM (SELECT DISTINCT l.scope FROM tidemark.log AS l WHERE l.tbl = $1::int4 AND l.key = $2::text[]) AS s",
 			tb.id, texts)
