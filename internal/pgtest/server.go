@@ -28,6 +28,7 @@ type Postgres struct {
 type Options struct {
 	Durable  bool     // fsync on: what was committed survives Kill
 	Settings []string // further settings, as "name=value"
+	Base     string   // the directory to make the server's in; "" is in memory where the machine allows it
 }
 
 // shared is the server that a test binary's tests have in common.
@@ -71,7 +72,7 @@ func start(ctx context.Context, opt Options) (*Postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	den, err := ward.Open("postgres")
+	den, err := open(opt.Base)
 	if err != nil {
 		return nil, err
 	}
@@ -92,6 +93,7 @@ func (s *Postgres) args(data string, opt Options) []string {
 	set := []string{
 		"listen_addresses=", "unix_socket_directories=" + s.den.Path, "shared_buffers=64MB", "max_connections=200",
 		"max_wal_size=512MB", "log_min_messages=warning", "timezone=UTC", "autovacuum_naptime=5s",
+		"dynamic_shared_memory_type=mmap", // in the data directory: a server that is killed leaves nothing behind
 	}
 	if !opt.Durable {
 		set = append(set, "fsync=off", "full_page_writes=off", "synchronous_commit=off")

@@ -34,7 +34,7 @@ rm -rf "$1"`
 
 // A Den is a directory in which servers of one test binary, or of one test, live.
 type Den struct {
-	Path string // in memory where the machine allows it; short, as socket names must be
+	Path string // in memory where the machine allows it and nobody chose; short, as socket names must be
 	who  *syscall.Credential
 	pipe io.Closer
 	dog  *exec.Cmd
@@ -48,6 +48,12 @@ func Open(name string) (*Den, error) {
 	if s, err := os.Stat(base); err != nil || !s.IsDir() {
 		base = os.TempDir()
 	}
+	return OpenIn(base, name)
+}
+
+// OpenIn is Open below a directory of the caller's choice, which the named user must be
+// able to reach: for whom it matters what disk the servers write to.
+func OpenIn(base, name string) (*Den, error) {
 	path, err := os.MkdirTemp(base, "tidemark-")
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for a test's servers: %w", err)
