@@ -88,7 +88,7 @@ func (r *frameReader) message(f *pb.Frame) Message {
 		return &Digests{At: cursorIn(p.GetAt()), Digests: r.digests(p.GetDigests()), Body: p.GetBody()}
 	case *pb.Frame_Ping:
 		p := body.Ping
-		return &Ping{N: p.GetN(), Status: statusIn(p.GetStatus())}
+		return &Ping{N: p.GetN(), Status: statusIn(p.GetStatus()), Ask: p.GetAsk(), Begun: p.GetBegun()}
 	case *pb.Frame_Pong:
 		return &Pong{N: body.Pong.GetN()}
 	case *pb.Frame_Fault:
@@ -280,7 +280,7 @@ func statusIn(p *pb.EdgeStatus) *EdgeStatus {
 		return nil
 	}
 	return &EdgeStatus{OutboxDepth: p.GetOutboxDepth(), OldestUnsafe: time.Duration(p.GetOldestUnsafe()),
-		Quarantined: p.GetQuarantined(), App: p.GetApp()}
+		Quarantined: p.GetQuarantined(), App: p.GetApp(), FreeDisk: p.GetFreeDisk(), Verified: verifiedIn(p.GetVerified())}
 }
 
 func appendSums(b []byte, sums *[change.Buckets]change.RowHash) []byte {

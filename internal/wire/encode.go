@@ -69,7 +69,7 @@ func ToFrame(m Message) (*pb.Frame, error) {
 		return &pb.Frame{Body: &pb.Frame_Digests{Digests: &pb.Digests{
 			At: cursorOut(m.At), Digests: digestsOut(m.Digests), Body: m.Body}}}, nil
 	case *Ping:
-		return &pb.Frame{Body: &pb.Frame_Ping{Ping: &pb.Ping{N: m.N, Status: statusOut(m.Status)}}}, nil
+		return &pb.Frame{Body: &pb.Frame_Ping{Ping: &pb.Ping{N: m.N, Status: statusOut(m.Status), Ask: humans(m.Ask), Begun: humans(m.Begun)}}}, nil
 	case *Pong:
 		return &pb.Frame{Body: &pb.Frame_Pong{Pong: &pb.Pong{N: m.N}}}, nil
 	case *Fault:
@@ -222,7 +222,8 @@ func statusOut(s *EdgeStatus) *pb.EdgeStatus {
 	if s == nil {
 		return nil
 	}
-	return &pb.EdgeStatus{OutboxDepth: s.OutboxDepth, OldestUnsafe: int64(s.OldestUnsafe), Quarantined: s.Quarantined, App: human(s.App)}
+	return &pb.EdgeStatus{OutboxDepth: s.OutboxDepth, OldestUnsafe: int64(s.OldestUnsafe), Quarantined: s.Quarantined, App: human(s.App),
+		FreeDisk: s.FreeDisk, Verified: verifiedOut(s.Verified)}
 }
 
 func resultsOut(list []TxResult) []*pb.TxResult {

@@ -63,6 +63,18 @@ type EdgeStatus struct {
 	OldestUnsafe time.Duration // age of the oldest of them; 0 when none
 	Quarantined  uint64
 	App          string // "sqlite 3.40.1", when known
+	FreeDisk     uint64 `json:",omitzero"` // bytes beside the file; 0: not known
+	// Verified is the last comparison of the file with the hub since the agent started.
+	Verified *VerifyReport `json:",omitempty"`
+}
+
+// A VerifyReport is how a comparison of a file with the hub ended.
+type VerifyReport struct {
+	At        time.Time // by the hub's clock
+	Equal     bool
+	Rows      uint64   // compared
+	Differing uint32   // rows
+	Tables    []string // that differed
 }
 
 // Welcome answers Hello: hub → edge.
@@ -251,7 +263,15 @@ type Digests struct {
 type Ping struct {
 	N      uint64
 	Status *EdgeStatus // from edges
+	Ask    []string    // from hubs: what the edge is to do
+	Begun  []string    // from edges: of that
 }
+
+// What a hub may ask an edge for. An edge leaves alone what it does not know.
+const (
+	AskSync   = "sync"   // hand in what there is, and pull
+	AskVerify = "verify" // compare the file with the hub, and tell how it ended
+)
 
 // Pong answers Ping.
 type Pong struct{ N uint64 }

@@ -585,6 +585,8 @@ type EdgeStatus struct {
 	OldestUnsafe  int64                  `protobuf:"varint,2,opt,name=oldest_unsafe,json=oldestUnsafe,proto3" json:"oldest_unsafe,omitempty"`
 	Quarantined   uint64                 `protobuf:"varint,3,opt,name=quarantined,proto3" json:"quarantined,omitempty"`
 	App           string                 `protobuf:"bytes,4,opt,name=app,proto3" json:"app,omitempty"`
+	FreeDisk      uint64                 `protobuf:"varint,5,opt,name=free_disk,json=freeDisk,proto3" json:"free_disk,omitempty"` // bytes beside the file; 0: not known
+	Verified      *VerifyReport          `protobuf:"bytes,6,opt,name=verified,proto3" json:"verified,omitempty"`                  // the last comparison since the agent started
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -647,6 +649,97 @@ func (x *EdgeStatus) GetApp() string {
 	return ""
 }
 
+func (x *EdgeStatus) GetFreeDisk() uint64 {
+	if x != nil {
+		return x.FreeDisk
+	}
+	return 0
+}
+
+func (x *EdgeStatus) GetVerified() *VerifyReport {
+	if x != nil {
+		return x.Verified
+	}
+	return nil
+}
+
+// VerifyReport is how a comparison of the file with the hub ended.
+type VerifyReport struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"` // by the hub's clock
+	Equal         bool                   `protobuf:"varint,2,opt,name=equal,proto3" json:"equal,omitempty"`
+	Rows          uint64                 `protobuf:"varint,3,opt,name=rows,proto3" json:"rows,omitempty"`
+	Differing     uint32                 `protobuf:"varint,4,opt,name=differing,proto3" json:"differing,omitempty"` // rows
+	Tables        []string               `protobuf:"bytes,5,rep,name=tables,proto3" json:"tables,omitempty"`        // that differed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyReport) Reset() {
+	*x = VerifyReport{}
+	mi := &file_tidemark_v1_sync_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyReport) ProtoMessage() {}
+
+func (x *VerifyReport) ProtoReflect() protoreflect.Message {
+	mi := &file_tidemark_v1_sync_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyReport.ProtoReflect.Descriptor instead.
+func (*VerifyReport) Descriptor() ([]byte, []int) {
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *VerifyReport) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *VerifyReport) GetEqual() bool {
+	if x != nil {
+		return x.Equal
+	}
+	return false
+}
+
+func (x *VerifyReport) GetRows() uint64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *VerifyReport) GetDiffering() uint32 {
+	if x != nil {
+		return x.Differing
+	}
+	return 0
+}
+
+func (x *VerifyReport) GetTables() []string {
+	if x != nil {
+		return x.Tables
+	}
+	return nil
+}
+
 // Landmark names a transaction by all that a hub may know it by: copies of one file
 // give one id to different work.
 type Landmark struct {
@@ -661,7 +754,7 @@ type Landmark struct {
 
 func (x *Landmark) Reset() {
 	*x = Landmark{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[5]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -673,7 +766,7 @@ func (x *Landmark) String() string {
 func (*Landmark) ProtoMessage() {}
 
 func (x *Landmark) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[5]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -686,7 +779,7 @@ func (x *Landmark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Landmark.ProtoReflect.Descriptor instead.
 func (*Landmark) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{5}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Landmark) GetId() []byte {
@@ -739,7 +832,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[6]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -751,7 +844,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[6]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -764,7 +857,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{6}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Hello) GetMin() uint32 {
@@ -875,7 +968,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[7]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -887,7 +980,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[7]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -900,7 +993,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{7}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Grant) GetScope() string {
@@ -930,7 +1023,7 @@ type Setup struct {
 
 func (x *Setup) Reset() {
 	*x = Setup{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[8]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -942,7 +1035,7 @@ func (x *Setup) String() string {
 func (*Setup) ProtoMessage() {}
 
 func (x *Setup) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[8]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -955,7 +1048,7 @@ func (x *Setup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setup.ProtoReflect.Descriptor instead.
 func (*Setup) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{8}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Setup) GetSchema() []byte {
@@ -1006,7 +1099,7 @@ type Branch struct {
 
 func (x *Branch) Reset() {
 	*x = Branch{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[9]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1018,7 +1111,7 @@ func (x *Branch) String() string {
 func (*Branch) ProtoMessage() {}
 
 func (x *Branch) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[9]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1031,7 +1124,7 @@ func (x *Branch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Branch.ProtoReflect.Descriptor instead.
 func (*Branch) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{9}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Branch) GetEpoch() uint64 {
@@ -1086,7 +1179,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[10]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +1191,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[10]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1204,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{10}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Welcome) GetProtocol() uint32 {
@@ -1238,7 +1331,7 @@ type Unpack struct {
 
 func (x *Unpack) Reset() {
 	*x = Unpack{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[11]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1250,7 +1343,7 @@ func (x *Unpack) String() string {
 func (*Unpack) ProtoMessage() {}
 
 func (x *Unpack) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[11]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1263,7 +1356,7 @@ func (x *Unpack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unpack.ProtoReflect.Descriptor instead.
 func (*Unpack) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{11}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Unpack) GetEncoded() uint64 {
@@ -1302,7 +1395,7 @@ type Push struct {
 
 func (x *Push) Reset() {
 	*x = Push{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[12]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1314,7 +1407,7 @@ func (x *Push) String() string {
 func (*Push) ProtoMessage() {}
 
 func (x *Push) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[12]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1327,7 +1420,7 @@ func (x *Push) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Push.ProtoReflect.Descriptor instead.
 func (*Push) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{12}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Push) GetBody() []byte {
@@ -1386,7 +1479,7 @@ type Stub struct {
 
 func (x *Stub) Reset() {
 	*x = Stub{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[13]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1398,7 +1491,7 @@ func (x *Stub) String() string {
 func (*Stub) ProtoMessage() {}
 
 func (x *Stub) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[13]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1411,7 +1504,7 @@ func (x *Stub) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stub.ProtoReflect.Descriptor instead.
 func (*Stub) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{13}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Stub) GetSum() []byte {
@@ -1455,7 +1548,7 @@ type TxResult struct {
 
 func (x *TxResult) Reset() {
 	*x = TxResult{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[14]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1467,7 +1560,7 @@ func (x *TxResult) String() string {
 func (*TxResult) ProtoMessage() {}
 
 func (x *TxResult) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[14]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1480,7 +1573,7 @@ func (x *TxResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TxResult.ProtoReflect.Descriptor instead.
 func (*TxResult) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{14}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *TxResult) GetSeq() uint64 {
@@ -1529,7 +1622,7 @@ type PushResult struct {
 
 func (x *PushResult) Reset() {
 	*x = PushResult{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[15]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1541,7 +1634,7 @@ func (x *PushResult) String() string {
 func (*PushResult) ProtoMessage() {}
 
 func (x *PushResult) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[15]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1554,7 +1647,7 @@ func (x *PushResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushResult.ProtoReflect.Descriptor instead.
 func (*PushResult) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{15}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PushResult) GetDurable() uint64 {
@@ -1593,7 +1686,7 @@ type Pull struct {
 
 func (x *Pull) Reset() {
 	*x = Pull{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[16]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1605,7 +1698,7 @@ func (x *Pull) String() string {
 func (*Pull) ProtoMessage() {}
 
 func (x *Pull) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[16]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1618,7 +1711,7 @@ func (x *Pull) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pull.ProtoReflect.Descriptor instead.
 func (*Pull) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{16}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Pull) GetCursor() *Cursor {
@@ -1684,7 +1777,7 @@ type Delta struct {
 
 func (x *Delta) Reset() {
 	*x = Delta{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[17]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1696,7 +1789,7 @@ func (x *Delta) String() string {
 func (*Delta) ProtoMessage() {}
 
 func (x *Delta) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[17]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1709,7 +1802,7 @@ func (x *Delta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delta.ProtoReflect.Descriptor instead.
 func (*Delta) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{17}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Delta) GetBody() []byte {
@@ -1767,7 +1860,7 @@ type Rebase struct {
 
 func (x *Rebase) Reset() {
 	*x = Rebase{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[18]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1779,7 +1872,7 @@ func (x *Rebase) String() string {
 func (*Rebase) ProtoMessage() {}
 
 func (x *Rebase) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[18]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1792,7 +1885,7 @@ func (x *Rebase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rebase.ProtoReflect.Descriptor instead.
 func (*Rebase) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{18}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Rebase) GetFull() bool {
@@ -1843,7 +1936,7 @@ type Fetch struct {
 
 func (x *Fetch) Reset() {
 	*x = Fetch{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[19]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1855,7 +1948,7 @@ func (x *Fetch) String() string {
 func (*Fetch) ProtoMessage() {}
 
 func (x *Fetch) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[19]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1868,7 +1961,7 @@ func (x *Fetch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fetch.ProtoReflect.Descriptor instead.
 func (*Fetch) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{19}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Fetch) GetScopes() []string {
@@ -1920,7 +2013,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[20]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1932,7 +2025,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[20]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1945,7 +2038,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{20}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Chunk) GetAt() *Cursor {
@@ -2005,7 +2098,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[21]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2017,7 +2110,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[21]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2030,7 +2123,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{21}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Snapshot) GetId() []byte {
@@ -2087,7 +2180,7 @@ type SnapshotPart struct {
 
 func (x *SnapshotPart) Reset() {
 	*x = SnapshotPart{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[22]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2099,7 +2192,7 @@ func (x *SnapshotPart) String() string {
 func (*SnapshotPart) ProtoMessage() {}
 
 func (x *SnapshotPart) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[22]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2112,7 +2205,7 @@ func (x *SnapshotPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotPart.ProtoReflect.Descriptor instead.
 func (*SnapshotPart) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{22}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SnapshotPart) GetId() []byte {
@@ -2191,7 +2284,7 @@ type Verify struct {
 
 func (x *Verify) Reset() {
 	*x = Verify{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[23]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2203,7 +2296,7 @@ func (x *Verify) String() string {
 func (*Verify) ProtoMessage() {}
 
 func (x *Verify) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[23]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2216,7 +2309,7 @@ func (x *Verify) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verify.ProtoReflect.Descriptor instead.
 func (*Verify) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{23}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Verify) GetCursor() *Cursor {
@@ -2265,7 +2358,7 @@ type Digest struct {
 
 func (x *Digest) Reset() {
 	*x = Digest{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[24]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2277,7 +2370,7 @@ func (x *Digest) String() string {
 func (*Digest) ProtoMessage() {}
 
 func (x *Digest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[24]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2290,7 +2383,7 @@ func (x *Digest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Digest.ProtoReflect.Descriptor instead.
 func (*Digest) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{24}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Digest) GetTable() string {
@@ -2325,7 +2418,7 @@ type Digests struct {
 
 func (x *Digests) Reset() {
 	*x = Digests{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[25]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2337,7 +2430,7 @@ func (x *Digests) String() string {
 func (*Digests) ProtoMessage() {}
 
 func (x *Digests) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[25]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2350,7 +2443,7 @@ func (x *Digests) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Digests.ProtoReflect.Descriptor instead.
 func (*Digests) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{25}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Digests) GetAt() *Cursor {
@@ -2378,13 +2471,15 @@ type Ping struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	N             uint64                 `protobuf:"varint,1,opt,name=n,proto3" json:"n,omitempty"`
 	Status        *EdgeStatus            `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
+	Ask           []string               `protobuf:"bytes,3,rep,name=ask,proto3" json:"ask,omitempty"`     // from a hub: what it wants done, "sync", "verify"
+	Begun         []string               `protobuf:"bytes,4,rep,name=begun,proto3" json:"begun,omitempty"` // from an edge: of that
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[26]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2396,7 +2491,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[26]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2409,7 +2504,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{26}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Ping) GetN() uint64 {
@@ -2426,6 +2521,20 @@ func (x *Ping) GetStatus() *EdgeStatus {
 	return nil
 }
 
+func (x *Ping) GetAsk() []string {
+	if x != nil {
+		return x.Ask
+	}
+	return nil
+}
+
+func (x *Ping) GetBegun() []string {
+	if x != nil {
+		return x.Begun
+	}
+	return nil
+}
+
 type Pong struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	N             uint64                 `protobuf:"varint,1,opt,name=n,proto3" json:"n,omitempty"`
@@ -2435,7 +2544,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[27]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2447,7 +2556,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[27]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2460,7 +2569,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{27}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Pong) GetN() uint64 {
@@ -2480,7 +2589,7 @@ type Shape struct {
 
 func (x *Shape) Reset() {
 	*x = Shape{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[28]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2492,7 +2601,7 @@ func (x *Shape) String() string {
 func (*Shape) ProtoMessage() {}
 
 func (x *Shape) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[28]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2505,7 +2614,7 @@ func (x *Shape) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shape.ProtoReflect.Descriptor instead.
 func (*Shape) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{28}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Shape) GetSchema() []byte {
@@ -2528,7 +2637,7 @@ type LeaseAsk struct {
 
 func (x *LeaseAsk) Reset() {
 	*x = LeaseAsk{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[29]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2540,7 +2649,7 @@ func (x *LeaseAsk) String() string {
 func (*LeaseAsk) ProtoMessage() {}
 
 func (x *LeaseAsk) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[29]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2553,7 +2662,7 @@ func (x *LeaseAsk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseAsk.ProtoReflect.Descriptor instead.
 func (*LeaseAsk) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{29}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LeaseAsk) GetId() uint64 {
@@ -2588,7 +2697,7 @@ type NumberLeft struct {
 
 func (x *NumberLeft) Reset() {
 	*x = NumberLeft{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[30]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2600,7 +2709,7 @@ func (x *NumberLeft) String() string {
 func (*NumberLeft) ProtoMessage() {}
 
 func (x *NumberLeft) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[30]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2613,7 +2722,7 @@ func (x *NumberLeft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NumberLeft.ProtoReflect.Descriptor instead.
 func (*NumberLeft) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{30}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *NumberLeft) GetName() string {
@@ -2649,7 +2758,7 @@ type ShareLeft struct {
 
 func (x *ShareLeft) Reset() {
 	*x = ShareLeft{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[31]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2661,7 +2770,7 @@ func (x *ShareLeft) String() string {
 func (*ShareLeft) ProtoMessage() {}
 
 func (x *ShareLeft) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[31]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2674,7 +2783,7 @@ func (x *ShareLeft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareLeft.ProtoReflect.Descriptor instead.
 func (*ShareLeft) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{31}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ShareLeft) GetTable() string {
@@ -2716,7 +2825,7 @@ type LeaseGrant struct {
 
 func (x *LeaseGrant) Reset() {
 	*x = LeaseGrant{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[32]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2728,7 +2837,7 @@ func (x *LeaseGrant) String() string {
 func (*LeaseGrant) ProtoMessage() {}
 
 func (x *LeaseGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[32]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2741,7 +2850,7 @@ func (x *LeaseGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseGrant.ProtoReflect.Descriptor instead.
 func (*LeaseGrant) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{32}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *LeaseGrant) GetId() uint64 {
@@ -2776,7 +2885,7 @@ type NumberRange struct {
 
 func (x *NumberRange) Reset() {
 	*x = NumberRange{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[33]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2788,7 +2897,7 @@ func (x *NumberRange) String() string {
 func (*NumberRange) ProtoMessage() {}
 
 func (x *NumberRange) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[33]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2801,7 +2910,7 @@ func (x *NumberRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NumberRange.ProtoReflect.Descriptor instead.
 func (*NumberRange) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{33}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *NumberRange) GetName() string {
@@ -2837,7 +2946,7 @@ type ShareGrant struct {
 
 func (x *ShareGrant) Reset() {
 	*x = ShareGrant{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[34]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2849,7 +2958,7 @@ func (x *ShareGrant) String() string {
 func (*ShareGrant) ProtoMessage() {}
 
 func (x *ShareGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[34]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2862,7 +2971,7 @@ func (x *ShareGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareGrant.ProtoReflect.Descriptor instead.
 func (*ShareGrant) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{34}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ShareGrant) GetTable() string {
@@ -2904,7 +3013,7 @@ type Parcel struct {
 
 func (x *Parcel) Reset() {
 	*x = Parcel{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[35]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2916,7 +3025,7 @@ func (x *Parcel) String() string {
 func (*Parcel) ProtoMessage() {}
 
 func (x *Parcel) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[35]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2929,7 +3038,7 @@ func (x *Parcel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parcel.ProtoReflect.Descriptor instead.
 func (*Parcel) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{35}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Parcel) GetBody() []byte {
@@ -2958,7 +3067,7 @@ type ParcelResult struct {
 
 func (x *ParcelResult) Reset() {
 	*x = ParcelResult{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[36]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2970,7 +3079,7 @@ func (x *ParcelResult) String() string {
 func (*ParcelResult) ProtoMessage() {}
 
 func (x *ParcelResult) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[36]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2983,7 +3092,7 @@ func (x *ParcelResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParcelResult.ProtoReflect.Descriptor instead.
 func (*ParcelResult) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{36}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ParcelResult) GetDevice() []byte {
@@ -3027,7 +3136,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_tidemark_v1_sync_proto_msgTypes[37]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3039,7 +3148,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_v1_sync_proto_msgTypes[37]
+	mi := &file_tidemark_v1_sync_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3052,7 +3161,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{37}
+	return file_tidemark_v1_sync_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Fault) GetCode() string {
@@ -3130,13 +3239,21 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\x04body\"4\n" +
 	"\x06Cursor\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x06R\x05epoch\x12\x14\n" +
-	"\x05token\x18\x02 \x01(\tR\x05token\"\x88\x01\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token\"\xdc\x01\n" +
 	"\n" +
 	"EdgeStatus\x12!\n" +
 	"\foutbox_depth\x18\x01 \x01(\x04R\voutboxDepth\x12#\n" +
 	"\roldest_unsafe\x18\x02 \x01(\x03R\foldestUnsafe\x12 \n" +
 	"\vquarantined\x18\x03 \x01(\x04R\vquarantined\x12\x10\n" +
-	"\x03app\x18\x04 \x01(\tR\x03app\"h\n" +
+	"\x03app\x18\x04 \x01(\tR\x03app\x12\x1b\n" +
+	"\tfree_disk\x18\x05 \x01(\x04R\bfreeDisk\x125\n" +
+	"\bverified\x18\x06 \x01(\v2\x19.tidemark.v1.VerifyReportR\bverified\"~\n" +
+	"\fVerifyReport\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x14\n" +
+	"\x05equal\x18\x02 \x01(\bR\x05equal\x12\x12\n" +
+	"\x04rows\x18\x03 \x01(\x04R\x04rows\x12\x1c\n" +
+	"\tdiffering\x18\x04 \x01(\rR\tdiffering\x12\x16\n" +
+	"\x06tables\x18\x05 \x03(\tR\x06tables\"h\n" +
 	"\bLandmark\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12\x10\n" +
@@ -3284,10 +3401,12 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\aDigests\x12#\n" +
 	"\x02at\x18\x01 \x01(\v2\x13.tidemark.v1.CursorR\x02at\x12-\n" +
 	"\adigests\x18\x02 \x03(\v2\x13.tidemark.v1.DigestR\adigests\x12\x12\n" +
-	"\x04body\x18\x03 \x01(\fR\x04body\"E\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\"m\n" +
 	"\x04Ping\x12\f\n" +
 	"\x01n\x18\x01 \x01(\x04R\x01n\x12/\n" +
-	"\x06status\x18\x02 \x01(\v2\x17.tidemark.v1.EdgeStatusR\x06status\"\x14\n" +
+	"\x06status\x18\x02 \x01(\v2\x17.tidemark.v1.EdgeStatusR\x06status\x12\x10\n" +
+	"\x03ask\x18\x03 \x03(\tR\x03ask\x12\x14\n" +
+	"\x05begun\x18\x04 \x03(\tR\x05begun\"\x14\n" +
 	"\x04Pong\x12\f\n" +
 	"\x01n\x18\x01 \x01(\x04R\x01n\"\x1f\n" +
 	"\x05Shape\x12\x16\n" +
@@ -3353,109 +3472,111 @@ func file_tidemark_v1_sync_proto_rawDescGZIP() []byte {
 	return file_tidemark_v1_sync_proto_rawDescData
 }
 
-var file_tidemark_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_tidemark_v1_sync_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_tidemark_v1_sync_proto_goTypes = []any{
 	(*JoinRequest)(nil),  // 0: tidemark.v1.JoinRequest
 	(*JoinResponse)(nil), // 1: tidemark.v1.JoinResponse
 	(*Frame)(nil),        // 2: tidemark.v1.Frame
 	(*Cursor)(nil),       // 3: tidemark.v1.Cursor
 	(*EdgeStatus)(nil),   // 4: tidemark.v1.EdgeStatus
-	(*Landmark)(nil),     // 5: tidemark.v1.Landmark
-	(*Hello)(nil),        // 6: tidemark.v1.Hello
-	(*Grant)(nil),        // 7: tidemark.v1.Grant
-	(*Setup)(nil),        // 8: tidemark.v1.Setup
-	(*Branch)(nil),       // 9: tidemark.v1.Branch
-	(*Welcome)(nil),      // 10: tidemark.v1.Welcome
-	(*Unpack)(nil),       // 11: tidemark.v1.Unpack
-	(*Push)(nil),         // 12: tidemark.v1.Push
-	(*Stub)(nil),         // 13: tidemark.v1.Stub
-	(*TxResult)(nil),     // 14: tidemark.v1.TxResult
-	(*PushResult)(nil),   // 15: tidemark.v1.PushResult
-	(*Pull)(nil),         // 16: tidemark.v1.Pull
-	(*Delta)(nil),        // 17: tidemark.v1.Delta
-	(*Rebase)(nil),       // 18: tidemark.v1.Rebase
-	(*Fetch)(nil),        // 19: tidemark.v1.Fetch
-	(*Chunk)(nil),        // 20: tidemark.v1.Chunk
-	(*Snapshot)(nil),     // 21: tidemark.v1.Snapshot
-	(*SnapshotPart)(nil), // 22: tidemark.v1.SnapshotPart
-	(*Verify)(nil),       // 23: tidemark.v1.Verify
-	(*Digest)(nil),       // 24: tidemark.v1.Digest
-	(*Digests)(nil),      // 25: tidemark.v1.Digests
-	(*Ping)(nil),         // 26: tidemark.v1.Ping
-	(*Pong)(nil),         // 27: tidemark.v1.Pong
-	(*Shape)(nil),        // 28: tidemark.v1.Shape
-	(*LeaseAsk)(nil),     // 29: tidemark.v1.LeaseAsk
-	(*NumberLeft)(nil),   // 30: tidemark.v1.NumberLeft
-	(*ShareLeft)(nil),    // 31: tidemark.v1.ShareLeft
-	(*LeaseGrant)(nil),   // 32: tidemark.v1.LeaseGrant
-	(*NumberRange)(nil),  // 33: tidemark.v1.NumberRange
-	(*ShareGrant)(nil),   // 34: tidemark.v1.ShareGrant
-	(*Parcel)(nil),       // 35: tidemark.v1.Parcel
-	(*ParcelResult)(nil), // 36: tidemark.v1.ParcelResult
-	(*Fault)(nil),        // 37: tidemark.v1.Fault
-	nil,                  // 38: tidemark.v1.Chunk.TotalEntry
+	(*VerifyReport)(nil), // 5: tidemark.v1.VerifyReport
+	(*Landmark)(nil),     // 6: tidemark.v1.Landmark
+	(*Hello)(nil),        // 7: tidemark.v1.Hello
+	(*Grant)(nil),        // 8: tidemark.v1.Grant
+	(*Setup)(nil),        // 9: tidemark.v1.Setup
+	(*Branch)(nil),       // 10: tidemark.v1.Branch
+	(*Welcome)(nil),      // 11: tidemark.v1.Welcome
+	(*Unpack)(nil),       // 12: tidemark.v1.Unpack
+	(*Push)(nil),         // 13: tidemark.v1.Push
+	(*Stub)(nil),         // 14: tidemark.v1.Stub
+	(*TxResult)(nil),     // 15: tidemark.v1.TxResult
+	(*PushResult)(nil),   // 16: tidemark.v1.PushResult
+	(*Pull)(nil),         // 17: tidemark.v1.Pull
+	(*Delta)(nil),        // 18: tidemark.v1.Delta
+	(*Rebase)(nil),       // 19: tidemark.v1.Rebase
+	(*Fetch)(nil),        // 20: tidemark.v1.Fetch
+	(*Chunk)(nil),        // 21: tidemark.v1.Chunk
+	(*Snapshot)(nil),     // 22: tidemark.v1.Snapshot
+	(*SnapshotPart)(nil), // 23: tidemark.v1.SnapshotPart
+	(*Verify)(nil),       // 24: tidemark.v1.Verify
+	(*Digest)(nil),       // 25: tidemark.v1.Digest
+	(*Digests)(nil),      // 26: tidemark.v1.Digests
+	(*Ping)(nil),         // 27: tidemark.v1.Ping
+	(*Pong)(nil),         // 28: tidemark.v1.Pong
+	(*Shape)(nil),        // 29: tidemark.v1.Shape
+	(*LeaseAsk)(nil),     // 30: tidemark.v1.LeaseAsk
+	(*NumberLeft)(nil),   // 31: tidemark.v1.NumberLeft
+	(*ShareLeft)(nil),    // 32: tidemark.v1.ShareLeft
+	(*LeaseGrant)(nil),   // 33: tidemark.v1.LeaseGrant
+	(*NumberRange)(nil),  // 34: tidemark.v1.NumberRange
+	(*ShareGrant)(nil),   // 35: tidemark.v1.ShareGrant
+	(*Parcel)(nil),       // 36: tidemark.v1.Parcel
+	(*ParcelResult)(nil), // 37: tidemark.v1.ParcelResult
+	(*Fault)(nil),        // 38: tidemark.v1.Fault
+	nil,                  // 39: tidemark.v1.Chunk.TotalEntry
 }
 var file_tidemark_v1_sync_proto_depIdxs = []int32{
-	37, // 0: tidemark.v1.JoinResponse.fault:type_name -> tidemark.v1.Fault
-	6,  // 1: tidemark.v1.Frame.hello:type_name -> tidemark.v1.Hello
-	10, // 2: tidemark.v1.Frame.welcome:type_name -> tidemark.v1.Welcome
-	12, // 3: tidemark.v1.Frame.push:type_name -> tidemark.v1.Push
-	15, // 4: tidemark.v1.Frame.push_result:type_name -> tidemark.v1.PushResult
-	16, // 5: tidemark.v1.Frame.pull:type_name -> tidemark.v1.Pull
-	17, // 6: tidemark.v1.Frame.delta:type_name -> tidemark.v1.Delta
-	18, // 7: tidemark.v1.Frame.rebase:type_name -> tidemark.v1.Rebase
-	19, // 8: tidemark.v1.Frame.fetch:type_name -> tidemark.v1.Fetch
-	20, // 9: tidemark.v1.Frame.chunk:type_name -> tidemark.v1.Chunk
-	23, // 10: tidemark.v1.Frame.verify:type_name -> tidemark.v1.Verify
-	25, // 11: tidemark.v1.Frame.digests:type_name -> tidemark.v1.Digests
-	26, // 12: tidemark.v1.Frame.ping:type_name -> tidemark.v1.Ping
-	27, // 13: tidemark.v1.Frame.pong:type_name -> tidemark.v1.Pong
-	37, // 14: tidemark.v1.Frame.fault:type_name -> tidemark.v1.Fault
-	21, // 15: tidemark.v1.Frame.snapshot:type_name -> tidemark.v1.Snapshot
-	22, // 16: tidemark.v1.Frame.snapshot_part:type_name -> tidemark.v1.SnapshotPart
-	28, // 17: tidemark.v1.Frame.shape:type_name -> tidemark.v1.Shape
-	29, // 18: tidemark.v1.Frame.lease_ask:type_name -> tidemark.v1.LeaseAsk
-	32, // 19: tidemark.v1.Frame.lease_grant:type_name -> tidemark.v1.LeaseGrant
-	35, // 20: tidemark.v1.Frame.parcel:type_name -> tidemark.v1.Parcel
-	36, // 21: tidemark.v1.Frame.parcel_result:type_name -> tidemark.v1.ParcelResult
-	4,  // 22: tidemark.v1.Hello.status:type_name -> tidemark.v1.EdgeStatus
-	3,  // 23: tidemark.v1.Hello.at:type_name -> tidemark.v1.Cursor
-	5,  // 24: tidemark.v1.Hello.newest:type_name -> tidemark.v1.Landmark
-	3,  // 25: tidemark.v1.Branch.fork:type_name -> tidemark.v1.Cursor
-	8,  // 26: tidemark.v1.Welcome.setup:type_name -> tidemark.v1.Setup
-	7,  // 27: tidemark.v1.Welcome.grants:type_name -> tidemark.v1.Grant
-	11, // 28: tidemark.v1.Welcome.unpack:type_name -> tidemark.v1.Unpack
-	9,  // 29: tidemark.v1.Welcome.lineage:type_name -> tidemark.v1.Branch
-	13, // 30: tidemark.v1.Push.stub:type_name -> tidemark.v1.Stub
-	9,  // 31: tidemark.v1.Push.lineage:type_name -> tidemark.v1.Branch
-	14, // 32: tidemark.v1.PushResult.results:type_name -> tidemark.v1.TxResult
-	3,  // 33: tidemark.v1.Pull.cursor:type_name -> tidemark.v1.Cursor
-	3,  // 34: tidemark.v1.Pull.seen:type_name -> tidemark.v1.Cursor
-	3,  // 35: tidemark.v1.Delta.next:type_name -> tidemark.v1.Cursor
-	14, // 36: tidemark.v1.Delta.outcomes:type_name -> tidemark.v1.TxResult
-	7,  // 37: tidemark.v1.Rebase.grants:type_name -> tidemark.v1.Grant
-	3,  // 38: tidemark.v1.Fetch.seen:type_name -> tidemark.v1.Cursor
-	3,  // 39: tidemark.v1.Chunk.at:type_name -> tidemark.v1.Cursor
-	38, // 40: tidemark.v1.Chunk.total:type_name -> tidemark.v1.Chunk.TotalEntry
-	3,  // 41: tidemark.v1.SnapshotPart.at:type_name -> tidemark.v1.Cursor
-	3,  // 42: tidemark.v1.Verify.cursor:type_name -> tidemark.v1.Cursor
-	3,  // 43: tidemark.v1.Digests.at:type_name -> tidemark.v1.Cursor
-	24, // 44: tidemark.v1.Digests.digests:type_name -> tidemark.v1.Digest
-	4,  // 45: tidemark.v1.Ping.status:type_name -> tidemark.v1.EdgeStatus
-	30, // 46: tidemark.v1.LeaseAsk.numbers:type_name -> tidemark.v1.NumberLeft
-	31, // 47: tidemark.v1.LeaseAsk.shares:type_name -> tidemark.v1.ShareLeft
-	33, // 48: tidemark.v1.LeaseGrant.numbers:type_name -> tidemark.v1.NumberRange
-	34, // 49: tidemark.v1.LeaseGrant.shares:type_name -> tidemark.v1.ShareGrant
-	14, // 50: tidemark.v1.ParcelResult.results:type_name -> tidemark.v1.TxResult
-	2,  // 51: tidemark.v1.Sync.Session:input_type -> tidemark.v1.Frame
-	0,  // 52: tidemark.v1.Enrol.Join:input_type -> tidemark.v1.JoinRequest
-	2,  // 53: tidemark.v1.Sync.Session:output_type -> tidemark.v1.Frame
-	1,  // 54: tidemark.v1.Enrol.Join:output_type -> tidemark.v1.JoinResponse
-	53, // [53:55] is the sub-list for method output_type
-	51, // [51:53] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	38, // 0: tidemark.v1.JoinResponse.fault:type_name -> tidemark.v1.Fault
+	7,  // 1: tidemark.v1.Frame.hello:type_name -> tidemark.v1.Hello
+	11, // 2: tidemark.v1.Frame.welcome:type_name -> tidemark.v1.Welcome
+	13, // 3: tidemark.v1.Frame.push:type_name -> tidemark.v1.Push
+	16, // 4: tidemark.v1.Frame.push_result:type_name -> tidemark.v1.PushResult
+	17, // 5: tidemark.v1.Frame.pull:type_name -> tidemark.v1.Pull
+	18, // 6: tidemark.v1.Frame.delta:type_name -> tidemark.v1.Delta
+	19, // 7: tidemark.v1.Frame.rebase:type_name -> tidemark.v1.Rebase
+	20, // 8: tidemark.v1.Frame.fetch:type_name -> tidemark.v1.Fetch
+	21, // 9: tidemark.v1.Frame.chunk:type_name -> tidemark.v1.Chunk
+	24, // 10: tidemark.v1.Frame.verify:type_name -> tidemark.v1.Verify
+	26, // 11: tidemark.v1.Frame.digests:type_name -> tidemark.v1.Digests
+	27, // 12: tidemark.v1.Frame.ping:type_name -> tidemark.v1.Ping
+	28, // 13: tidemark.v1.Frame.pong:type_name -> tidemark.v1.Pong
+	38, // 14: tidemark.v1.Frame.fault:type_name -> tidemark.v1.Fault
+	22, // 15: tidemark.v1.Frame.snapshot:type_name -> tidemark.v1.Snapshot
+	23, // 16: tidemark.v1.Frame.snapshot_part:type_name -> tidemark.v1.SnapshotPart
+	29, // 17: tidemark.v1.Frame.shape:type_name -> tidemark.v1.Shape
+	30, // 18: tidemark.v1.Frame.lease_ask:type_name -> tidemark.v1.LeaseAsk
+	33, // 19: tidemark.v1.Frame.lease_grant:type_name -> tidemark.v1.LeaseGrant
+	36, // 20: tidemark.v1.Frame.parcel:type_name -> tidemark.v1.Parcel
+	37, // 21: tidemark.v1.Frame.parcel_result:type_name -> tidemark.v1.ParcelResult
+	5,  // 22: tidemark.v1.EdgeStatus.verified:type_name -> tidemark.v1.VerifyReport
+	4,  // 23: tidemark.v1.Hello.status:type_name -> tidemark.v1.EdgeStatus
+	3,  // 24: tidemark.v1.Hello.at:type_name -> tidemark.v1.Cursor
+	6,  // 25: tidemark.v1.Hello.newest:type_name -> tidemark.v1.Landmark
+	3,  // 26: tidemark.v1.Branch.fork:type_name -> tidemark.v1.Cursor
+	9,  // 27: tidemark.v1.Welcome.setup:type_name -> tidemark.v1.Setup
+	8,  // 28: tidemark.v1.Welcome.grants:type_name -> tidemark.v1.Grant
+	12, // 29: tidemark.v1.Welcome.unpack:type_name -> tidemark.v1.Unpack
+	10, // 30: tidemark.v1.Welcome.lineage:type_name -> tidemark.v1.Branch
+	14, // 31: tidemark.v1.Push.stub:type_name -> tidemark.v1.Stub
+	10, // 32: tidemark.v1.Push.lineage:type_name -> tidemark.v1.Branch
+	15, // 33: tidemark.v1.PushResult.results:type_name -> tidemark.v1.TxResult
+	3,  // 34: tidemark.v1.Pull.cursor:type_name -> tidemark.v1.Cursor
+	3,  // 35: tidemark.v1.Pull.seen:type_name -> tidemark.v1.Cursor
+	3,  // 36: tidemark.v1.Delta.next:type_name -> tidemark.v1.Cursor
+	15, // 37: tidemark.v1.Delta.outcomes:type_name -> tidemark.v1.TxResult
+	8,  // 38: tidemark.v1.Rebase.grants:type_name -> tidemark.v1.Grant
+	3,  // 39: tidemark.v1.Fetch.seen:type_name -> tidemark.v1.Cursor
+	3,  // 40: tidemark.v1.Chunk.at:type_name -> tidemark.v1.Cursor
+	39, // 41: tidemark.v1.Chunk.total:type_name -> tidemark.v1.Chunk.TotalEntry
+	3,  // 42: tidemark.v1.SnapshotPart.at:type_name -> tidemark.v1.Cursor
+	3,  // 43: tidemark.v1.Verify.cursor:type_name -> tidemark.v1.Cursor
+	3,  // 44: tidemark.v1.Digests.at:type_name -> tidemark.v1.Cursor
+	25, // 45: tidemark.v1.Digests.digests:type_name -> tidemark.v1.Digest
+	4,  // 46: tidemark.v1.Ping.status:type_name -> tidemark.v1.EdgeStatus
+	31, // 47: tidemark.v1.LeaseAsk.numbers:type_name -> tidemark.v1.NumberLeft
+	32, // 48: tidemark.v1.LeaseAsk.shares:type_name -> tidemark.v1.ShareLeft
+	34, // 49: tidemark.v1.LeaseGrant.numbers:type_name -> tidemark.v1.NumberRange
+	35, // 50: tidemark.v1.LeaseGrant.shares:type_name -> tidemark.v1.ShareGrant
+	15, // 51: tidemark.v1.ParcelResult.results:type_name -> tidemark.v1.TxResult
+	2,  // 52: tidemark.v1.Sync.Session:input_type -> tidemark.v1.Frame
+	0,  // 53: tidemark.v1.Enrol.Join:input_type -> tidemark.v1.JoinRequest
+	2,  // 54: tidemark.v1.Sync.Session:output_type -> tidemark.v1.Frame
+	1,  // 55: tidemark.v1.Enrol.Join:output_type -> tidemark.v1.JoinResponse
+	54, // [54:56] is the sub-list for method output_type
+	52, // [52:54] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_tidemark_v1_sync_proto_init() }
@@ -3492,7 +3613,7 @@ func file_tidemark_v1_sync_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidemark_v1_sync_proto_rawDesc), len(file_tidemark_v1_sync_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   39,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
