@@ -32,12 +32,7 @@ func TestSchema_FullFetchKeepsHeldColumns(t *testing.T) {
 // that the hub did not have when it was handed in.
 func TestSchema_ParkedRowKeepsHeldColumns(t *testing.T) {
 	b := shaped(t)
-	grant := func(v rule.Verb) {
-		if err := b.hub.SetGrants(t.Context(), b.dev, []rule.Grant{{Scope: rule.ScopeAll, Verbs: v}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	grant(rule.Read | rule.Update)
+	grantTo(t, b.hub, b.dev, rule.Grant{Scope: rule.ScopeAll, Verbs: rule.Read | rule.Update})
 	b.exec(`ALTER TABLE patient ADD COLUMN email TEXT DEFAULT 'none'; INSERT INTO patient (id, branch, name, visits, email) VALUES ('p',1,'parked',0,'p@here'), ('s',1,'start',0,'none')`)
 	b.settled()
 	if n := len(b.waiting()); n != 1 {
@@ -46,12 +41,8 @@ func TestSchema_ParkedRowKeepsHeldColumns(t *testing.T) {
 	b.atTheHub(`ALTER TABLE patient ADD COLUMN email TEXT`)
 	b.serve(hub.Limits{})
 	b.settled()
-	grant(rule.Every)
-	for len(b.waiting()) > 0 {
-		if _, err := b.hub.Retry(t.Context(), b.waiting()[0].ID); err != nil {
-			t.Fatal(err)
-		}
-	}
+	grantTo(t, b.hub, b.dev, rule.Grant{Scope: rule.ScopeAll, Verbs: rule.Every})
+	b.retried()
 	b.settled()
 	b.want("SELECT id||coalesce(email,'') FROM patient WHERE id>'m' ORDER BY id", "'pp@here'\n's'")
 	b.same("id||name||coalesce(email,'') AS line FROM patient", "id||name||coalesce(email,'') AS line FROM patient")

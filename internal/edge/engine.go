@@ -29,6 +29,9 @@ type Config struct {
 	// DefaultRedoBytes and DefaultRedoAge.
 	RedoBytes int64
 	RedoAge   time.Duration
+	// FreeDisk tells the bytes that are free beside the file, for the hub; 0: not
+	// known. nil: nobody looks.
+	FreeDisk func() uint64
 }
 
 // Defaults of the redo ring.
@@ -56,12 +59,13 @@ type Engine struct {
 	device      change.DeviceID    // zero until Install
 	incarnation change.Incarnation // zero until Install
 
-	untaken bool                    // see takeUntaken
-	synced  bool                    // every exported transaction outlives a power cut (see sync)
-	hook    func(step string) error // tests make a step of apply fail with it
-	contact time.Time               // of the last word from the hub in this process
-	epoch   change.Epoch            // of the hub in the present session; 0 before the first
-	review  string                  // the epochs in SQL whose work that hub lets people look at; empty: none
+	untaken  bool                    // see takeUntaken
+	synced   bool                    // every exported transaction outlives a power cut (see sync)
+	hook     func(step string) error // tests make a step of apply fail with it
+	contact  time.Time               // of the last word from the hub in this process
+	compared *wire.VerifyReport      // how the last comparison in this process ended; nil: there was none
+	epoch    change.Epoch            // of the hub in the present session; 0 before the first
+	review   string                  // the epochs in SQL whose work that hub lets people look at; empty: none
 }
 
 // A table is a synced table with the SQL that the engine needs for it.

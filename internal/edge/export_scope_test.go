@@ -8,6 +8,23 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/rule"
 )
 
+// grantTo gives a device these grants, and no others.
+func grantTo(t *testing.T, h *hub.Hub, dev change.DeviceID, list ...rule.Grant) {
+	t.Helper()
+	if err := h.SetGrants(t.Context(), dev, list); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// branchGrants are for doing everything in some branches.
+func branchGrants(branches ...int64) []rule.Grant {
+	var list []rule.Grant
+	for _, n := range branches {
+		list = append(list, rule.Grant{Scope: rule.Of("branch", change.Int(n)), Verbs: rule.Every})
+	}
+	return list
+}
+
 // A row left the device's scopes and stays in its file for the sake of parked work. The
 // device is told nothing more of it, so what it writes there next has seen nothing of
 // what others wrote meanwhile, whatever its cursor says: the value that loses leaves a
@@ -16,20 +33,10 @@ func TestTrapD15_EditOfARowThatLeftTheScopes(t *testing.T) {
 	b := shaped(t)
 	b.rules.Tables[0].Scope = rule.Scope{Kind: "branch", Column: "branch"}
 	b.serve(hub.Limits{})
-	grant := func(branches ...int64) {
-		t.Helper()
-		var list []rule.Grant
-		for _, n := range branches {
-			list = append(list, rule.Grant{Scope: rule.Of("branch", change.Int(n)), Verbs: rule.Every})
-		}
-		if err := b.hub.SetGrants(t.Context(), b.dev, list); err != nil {
-			t.Fatal(err)
-		}
-	}
-	grant(1, 2)
+	grantTo(t, b.hub, b.dev, branchGrants(1, 2)...)
 	b.settled()
 	b.exec(`UPDATE patient SET name='mine' WHERE id='c'`)
-	grant(1)
+	grantTo(t, b.hub, b.dev, branchGrants(1)...)
 	b.settled()
 	if n := len(b.waiting()); n != 1 {
 		t.Fatalf("%d parked", n)
@@ -38,7 +45,7 @@ func TestTrapD15_EditOfARowThatLeftTheScopes(t *testing.T) {
 	b.settled()
 	b.want("SELECT name||coalesce(card,'-') FROM patient WHERE id='c'", "'mine-'")
 	b.exec(`UPDATE patient SET card='edge' WHERE id='c'`)
-	grant(1, 2)
+	grantTo(t, b.hub, b.dev, branchGrants(1, 2)...)
 	if _, err := b.hub.Retry(t.Context(), b.waiting()[0].ID); err != nil {
 		t.Fatal(err)
 	}
@@ -78,24 +85,14 @@ func TestTrapD15_RowsOfAScopeThatWasGrantedForAWhile(t *testing.T) {
 	b := shaped(t)
 	b.rules.Tables[0].Scope = rule.Scope{Kind: "branch", Column: "branch"}
 	b.serve(hub.Limits{})
-	grant := func(branches ...int64) {
-		t.Helper()
-		var list []rule.Grant
-		for _, n := range branches {
-			list = append(list, rule.Grant{Scope: rule.Of("branch", change.Int(n)), Verbs: rule.Every})
-		}
-		if err := b.hub.SetGrants(t.Context(), b.dev, list); err != nil {
-			t.Fatal(err)
-		}
-	}
-	grant(1)
+	grantTo(t, b.hub, b.dev, branchGrants(1)...)
 	b.settled()
 	b.want("SELECT count(*) FROM patient WHERE branch<>1", "0")
 	b.tx("INSERT INTO patient VALUES ('x', 2, 'Eve', 0, NULL)", "INSERT INTO visit VALUES ('vx', 'x', 'here')",
 		"INSERT INTO patient VALUES ('y', 1, 'Eva', 0, NULL)", "INSERT INTO visit VALUES ('vy', 'y', 'there')")
 	b.tx("UPDATE patient SET branch=2 WHERE id='a'")
 	b.settled()
-	grant(1, 2)
+	grantTo(t, b.hub, b.dev, branchGrants(1, 2)...)
 	for _, p := range b.waiting() {
 		if _, err := b.hub.Retry(t.Context(), p.ID); err != nil {
 			t.Fatal(err)
@@ -104,7 +101,7 @@ func TestTrapD15_RowsOfAScopeThatWasGrantedForAWhile(t *testing.T) {
 	if n := len(b.waiting()); n != 0 {
 		t.Fatalf("%d parked", n)
 	}
-	grant(1)
+	grantTo(t, b.hub, b.dev, branchGrants(1)...)
 	b.settled()
 	b.want("SELECT group_concat(id) FROM (SELECT id FROM patient ORDER BY id)", "'b,y'")
 	b.want("SELECT group_concat(id) FROM (SELECT id FROM visit ORDER BY id)", "'v2,vy'")

@@ -35,12 +35,7 @@ func TestSchema_ColumnRenamedWhileItIsToBeCompared(t *testing.T) {
 // whoever wrote the column without capture has not seen it either.
 func TestTrapS18_UncapturedOnPendingRowHasSeenNoMore(t *testing.T) {
 	b := shaped(t)
-	grant := func(v rule.Verb) {
-		if err := b.hub.SetGrants(t.Context(), b.dev, []rule.Grant{{Scope: rule.ScopeAll, Verbs: v}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	grant(rule.Read)
+	grantTo(t, b.hub, b.dev, rule.Grant{Scope: rule.ScopeAll, Verbs: rule.Read})
 	b.exec(`UPDATE patient SET name='mine' WHERE id='a'`)
 	b.session()
 	if n := len(b.waiting()); n != 1 {
@@ -52,12 +47,8 @@ func TestTrapS18_UncapturedOnPendingRowHasSeenNoMore(t *testing.T) {
 	b.exec("PRAGMA foreign_keys=OFF;" + rebuild + `UPDATE patient SET name='uncaptured', visits=5 WHERE id='a'`)
 	b.session()
 	b.want("SELECT name FROM patient WHERE id='a'", "'uncaptured'")
-	grant(rule.Every)
-	for len(b.waiting()) > 0 {
-		if _, err := b.hub.Retry(t.Context(), b.waiting()[0].ID); err != nil {
-			t.Fatal(err)
-		}
-	}
+	grantTo(t, b.hub, b.dev, rule.Grant{Scope: rule.ScopeAll, Verbs: rule.Every})
+	b.retried()
 	b.settled()
 	b.same("id||name||visits AS line FROM patient", "id||name||visits AS line FROM patient")
 	list, err := b.hub.Receipts(t.Context(), hub.ReceiptFilter{Table: "patient"})

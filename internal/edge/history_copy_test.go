@@ -60,20 +60,10 @@ func TestTrapD18_HubSetBackBehindFetchedRows(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.serve()
-	grant := func(branches ...int64) {
-		t.Helper()
-		var list []rule.Grant
-		for _, n := range branches {
-			list = append(list, rule.Grant{Scope: rule.Of("branch", change.Int(n)), Verbs: rule.Every})
-		}
-		if err := f.hub.SetGrants(t.Context(), a.dev, list); err != nil {
-			t.Fatal(err)
-		}
-	}
-	grant(1)
+	grantTo(t, f.hub, a.dev, branchGrants(1)...)
 	f.write("INSERT INTO patient VALUES ('p1', 1, 'Ann', 0, NULL), ('p2', 2, 'Bob', 0, NULL)")
 	f.sync()
-	grant(1, 2)
+	grantTo(t, f.hub, a.dev, branchGrants(1, 2)...)
 	restore := f.backup()
 	f.write("INSERT INTO patient VALUES ('lost', 2, 'Eve', 0, NULL)")
 	es, hs := NewSession(a.e, SessionConfig{Device: a.dev}), f.hub.NewSession(a.dev)
@@ -120,9 +110,7 @@ func TestTrapD5_OutcomeOfALifeThatIsOver(t *testing.T) {
 	if _, err := f.hub.Begin(t.Context(), change.Undone); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.hub.SetGrants(t.Context(), a.dev, []rule.Grant{{Scope: rule.ScopeAll, Verbs: rule.Read}}); err != nil {
-		t.Fatal(err)
-	}
+	grantTo(t, f.hub, a.dev, rule.Grant{Scope: rule.ScopeAll, Verbs: rule.Read})
 	if res, err := f.hub.Push(t.Context(), a.dev, []*change.Transaction{tx}); err != nil || res.Durable != 1 {
 		t.Fatal(res, err)
 	}

@@ -299,6 +299,20 @@ func TestLease_RestoredHubSkipsAhead(t *testing.T) {
 	c.want("SELECT max(last) FROM _tidemark_lease WHERE name = 'invoice.no'", "5020")
 }
 
+// skippedTwice checks that the invoices' numbers go on behind all that two lives may have
+// granted, of which before was the first.
+func (f *chain) skippedTwice(before int64) {
+	f.t.Helper()
+	f.syncAll()
+	for range 8 {
+		f.edges[0].exec("INSERT INTO invoice (id) VALUES (hex(randomblob(8)))")
+	}
+	f.syncAll()
+	if next := f.report().Numbers[0].Next; next != before+2*16*10+10 {
+		f.t.Fatalf("next is %d after %d", next, before)
+	}
+}
+
 // A life that begins from a copy without the grants of the life before, which had skipped
 // ahead itself, skips further than that one.
 func TestLease_HubSetBackTwiceSkipsTwice(t *testing.T) {
@@ -309,14 +323,7 @@ func TestLease_HubSetBackTwiceSkipsTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	f.syncAll()
-	for range 8 {
-		f.edges[0].exec("INSERT INTO invoice (id) VALUES (hex(randomblob(8)))")
-	}
-	f.syncAll()
-	if next := f.report().Numbers[0].Next; next != before+2*16*10+10 {
-		t.Fatalf("next is %d after %d", next, before)
-	}
+	f.skippedTwice(before)
 }
 
 // A copy that is put back twice knows nothing of the life between.
@@ -329,14 +336,7 @@ func TestLease_LifeThatTheDatabaseForgotIsSkippedToo(t *testing.T) {
 	if _, err := f.store.Begin(t.Context(), change.Restored); err != nil {
 		t.Fatal(err)
 	}
-	f.syncAll()
-	for range 8 {
-		f.edges[0].exec("INSERT INTO invoice (id) VALUES (hex(randomblob(8)))")
-	}
-	f.syncAll()
-	if next := f.report().Numbers[0].Next; next != before+2*16*10+10 {
-		t.Fatalf("next is %d after %d", next, before)
-	}
+	f.skippedTwice(before)
 }
 
 // Three devices and the hub share what there is; nothing is sold twice, and what a

@@ -140,6 +140,16 @@ func (b *branch) waiting() []hub.Parked {
 	return list
 }
 
+// retried has the hub try once more what it parked, until nothing waits.
+func (b *branch) retried() {
+	b.t.Helper()
+	for len(b.waiting()) > 0 {
+		if _, err := b.hub.Retry(context.Background(), b.waiting()[0].ID); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
+
 // big is a transaction of about n bytes that do not compress.
 func (b *branch) big(id string, n int) {
 	b.t.Helper()

@@ -75,6 +75,7 @@ type Session struct {
 	mending  mending
 	last     applied
 	leases   leasing
+	asks     asks
 }
 
 // NewSession begins a session over an open engine.
@@ -147,9 +148,15 @@ func (s *Session) Receive(ctx context.Context, m wire.Message, emit func(wire.Me
 		if err == nil {
 			err = s.lease(emit)
 		}
+		if err == nil {
+			err = s.carryOut(emit)
+		}
 	}()
 	s.heard = s.e.cfg.Clock.Now()
 	s.e.spoke(s.heard)
+	if p, ok := m.(*wire.Ping); ok {
+		s.asks.hear(p.Ask)
+	}
 	if done, err := routine(m, emit); done || err != nil {
 		return err
 	}
@@ -276,6 +283,9 @@ func (s *Session) Tick(ctx context.Context, emit func(wire.Message) error) error
 		return err
 	}
 	if err := s.lease(emit); err != nil {
+		return err
+	}
+	if err := s.carryOut(emit); err != nil {
 		return err
 	}
 	if now.Sub(s.pinged) < s.cfg.Interval {

@@ -153,7 +153,7 @@ func (e *Engine) edgeStatus() (wire.EdgeStatus, error) {
 		return wire.EdgeStatus{}, nil
 	}
 	st, err := e.status()
-	return st.Wire(), err
+	return e.tell(&st), err
 }
 
 // Wire is what of a status the hub is told.

@@ -75,6 +75,11 @@ func (v *verification) begin() {
 func (s *Session) Verify(ctx context.Context, emit func(wire.Message) error, tables []string, repair bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.compare(emit, tables, repair)
+}
+
+// compare is Verify. The caller holds mu.
+func (s *Session) compare(emit emitFunc, tables []string, repair bool) error {
 	if s.welcome == nil || s.stage.plan != nil {
 		return errors.New("verify: not while a bootstrap is under way")
 	}
@@ -160,6 +165,9 @@ func (s *Session) digests(m *wire.Digests, emit emitFunc) error {
 	v.report.At = m.At
 	if err := s.concluded(v); err != nil {
 		return fmt.Errorf("verify: %w", err)
+	}
+	if err := s.tellVerified(v, emit); err != nil {
+		return err
 	}
 	if err := s.push(emit); err != nil || s.ready != nil {
 		return err

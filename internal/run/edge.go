@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidemark-sync/tidemark/internal/clock"
+	"github.com/tidemark-sync/tidemark/internal/disk"
 	"github.com/tidemark-sync/tidemark/internal/edge"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
 	"github.com/tidemark-sync/tidemark/internal/wire"
@@ -58,7 +59,8 @@ func (e Edge) open() (*edge.Engine, error) {
 	if _, err := os.Stat(e.File); err != nil {
 		return nil, fmt.Errorf("open %s: %w", e.File, err)
 	}
-	return edge.Open(edge.Config{Path: e.File, Clock: e.Clock, Rand: e.Rand, Logger: e.Logger, NoSync: e.NoSync, RedoBytes: e.RedoBytes, RedoAge: e.RedoAge})
+	return edge.Open(edge.Config{Path: e.File, Clock: e.Clock, Rand: e.Rand, Logger: e.Logger, NoSync: e.NoSync, RedoBytes: e.RedoBytes, RedoAge: e.RedoAge,
+		FreeDisk: func() uint64 { return disk.Free(e.File) }})
 }
 
 // options are how to reach the hub of an enrolled file.
@@ -84,6 +86,7 @@ const (
 	StateOnline     = "online"       // in session with the hub
 	StateOffline    = "offline"      // the hub cannot be reached; work is kept
 	StateRefused    = "refused"      // the hub refuses this device; work is kept
+	StatePaused     = "paused"       // the hub's operator paused this device; work is kept
 	StateMissing    = "file-missing" // the file is not there
 	StateLocked     = "file-locked"  // another program holds the file's lock
 	StateFull       = "disk-full"
@@ -126,6 +129,8 @@ func judge(err error) trouble {
 		return trouble{state: StateRefused, hint: f.Hint, after: max(f.RetryAfter, 30*time.Second)}
 	case passing(err):
 		return trouble{state: StateConnecting, hint: "the next session begins at once"}
+	case errors.As(err, &f) && f.Code == "paused":
+		return trouble{state: StatePaused, hint: f.Hint, after: f.RetryAfter}
 	case errors.As(err, &f) && f.RetryAfter > 0:
 		return trouble{state: StateOffline, hint: f.Hint, after: f.RetryAfter}
 	case errors.As(err, &f):

@@ -84,7 +84,7 @@ func parting(eng *edge.Engine) (func() (*wire.EdgeStatus, error), error) {
 		if err != nil || now.Waiting == before.Waiting && now.Quarantined == before.Quarantined {
 			return nil, err
 		}
-		st := now.Wire()
+		st := eng.Tell(&now)
 		return &st, nil
 	}, nil
 }
