@@ -193,7 +193,7 @@ func (a *attempt) letGo() error {
 			if g.val.IsNull() || w.op.Kind == change.Update && g.val == g.base {
 				continue
 			}
-			a.receipt(w, &Receipt{Kind: "dropped", Column: g.column, Base: g.base, Edge: g.val, Rule: RuleDropped}, merge.Hub, change.Incarnation{})
+			a.receipt(w, &Receipt{Kind: "dropped", Column: g.column, Base: g.base, Edge: g.val, Rule: RuleDropped}, merge.Hub, merge.Versioned{})
 		}
 	}
 	return nil

@@ -39,10 +39,15 @@ func (b *batch) settle(id change.TxID, t *change.Transaction, byHub bool) (verdi
 		}
 	}
 	v := parkWhole(t, no)
-	if _, err := change.DecodeTransaction(v.park.Tx); err != nil { // it cannot be kept, so it is no transaction
-		return v, &wire.Fault{Code: "malformed", Message: fmt.Sprintf("transaction %s: %s", id, no.reason), Hint: "the edge is broken: update it"}
+	return v, v.keepable(id)
+}
+
+// keepable refuses a transaction that cannot be kept in quarantine, and so is none.
+func (v *verdict) keepable(id change.TxID) error {
+	if _, err := change.DecodeTransaction(v.park.Tx); err != nil {
+		return &wire.Fault{Code: "malformed", Message: fmt.Sprintf("transaction %s: %s", id, v.reason), Hint: "the edge is broken: update it"}
 	}
-	return v, nil
+	return nil
 }
 
 func parkWhole(t *change.Transaction, no *refusal) verdict {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -66,10 +65,11 @@ func (b *Behind) fault() *wire.Fault {
 
 // past is what a hub knows of its own history.
 type past struct {
-	mu        sync.Mutex // one recovers at a time
-	key       []byte     // of the seals
-	recover   bool       // a hub that is behind takes up a new life by itself
+	key       []byte // of the seals
+	recover   bool   // a hub that is behind takes up a new life by itself
 	noSalvage bool
+	word      change.BranchMode       // what the operator said at the start, "" for nothing
+	noted     atomic.Pointer[sight]   // what the note beside the database says
 	behind    atomic.Pointer[Behind]  // nil: all is well
 	sifted    atomic.Pointer[sifting] // nil: not since the start
 	lives     atomic.Int64            // begun since the start
@@ -144,6 +144,10 @@ type claim struct {
 
 func (c *claim) Error() string {
 	return fmt.Sprintf("the database ends at %s, %s was given out", c.end, c.seen)
+}
+
+func (c *claim) behind(now time.Time) *Behind {
+	return &Behind{At: now.UTC(), Device: c.device, Name: c.name, Seen: c.seen, End: c.end}
 }
 
 // lost returns a claim when a cursor that was given out at a time proves that
@@ -230,23 +234,17 @@ func (h *Hub) Compare(ctx context.Context, seen change.Cursor, at time.Time) err
 // fallBehind stops the hub until its operator speaks, or takes up a new life at
 // once where that is configured.
 func (h *Hub) fallBehind(ctx context.Context, c *claim) error {
-	b := &Behind{At: h.clock.Now().UTC(), Device: c.device, Name: c.name, Seen: c.seen, End: c.end}
 	if h.past.recover {
-		h.past.mu.Lock()
-		defer h.past.mu.Unlock()
-		var now change.Cursor
-		err := h.store.View(ctx, func(v View) (err error) {
-			now, err = v.Cursor()
-			return err
-		})
-		if err != nil || now.Epoch != c.end.Epoch { // somebody else found out
-			return err
-		}
+		b := c.behind(h.clock.Now())
 		h.log.Warn("the hub's database was put back from a copy: it takes up a new life", "device", c.name, "seen", c.seen.String(), "end", c.end.String())
-		_, err = h.begin(ctx, change.Restored, b)
-		return err
+		return h.beginOnce(InLife(ctx, c.end.Epoch), change.Restored, b)
 	}
-	over := false
+	return h.stop(ctx, c)
+}
+
+// stop makes the hub wait for its operator.
+func (h *Hub) stop(ctx context.Context, c *claim) error {
+	b, over := c.behind(h.clock.Now()), false
 	err := h.store.Update(ctx, func(tx Tx) error {
 		if h.past.behind.Load() != nil { // somebody else found out
 			return nil

@@ -53,7 +53,8 @@ type portion struct {
 	first  bool          // the bootstrap begins
 	seen   change.Cursor // the state that the reader's last chunk shows
 	scopes []rule.ScopeID
-	key    string // "" when it cannot be shared
+	key    string        // "" when it cannot be shared
+	need   change.Cursor // what it must show at least; zero: it is read from the database itself
 }
 
 // start is a state, a few seconds old, at which a device may begin its bootstrap that
@@ -119,13 +120,7 @@ func (s *Session) share(v View, p *portion, start change.Cursor) error {
 // shared returns a portion from the shelf, or reads it for everybody.
 func (s *Session) shared(ctx context.Context, p *portion) (*wire.Chunk, error) {
 	read := func(ctx context.Context) ([]byte, error) {
-		var c *wire.Chunk
-		err := s.hub.view(ctx, func(v View) (err error) {
-			if c, err = s.chunk(v, p.scopes, p.at, p.first); err != nil {
-				return err
-			}
-			return s.abreast() // the key names the setup
-		})
+		c, err := s.read(ctx, p)
 		if err != nil {
 			return nil, err
 		}

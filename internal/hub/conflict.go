@@ -173,7 +173,7 @@ func (a *attempt) mergeColumns(w *work, h *history) error {
 		if base == val || a.keptLink(w, c) {
 			continue
 		}
-		out, err := a.mergeColumn(w, h, c, base, val)
+		out, err := a.mergeColumn(w, h, j, base, val)
 		if err != nil {
 			return err
 		}
@@ -188,16 +188,18 @@ func (a *attempt) mergeColumns(w *work, h *history) error {
 	return nil
 }
 
-// mergeColumn decides one column.
-func (a *attempt) mergeColumn(w *work, h *history, c int, base, val change.Value) (change.Value, error) {
+// mergeColumn decides one column, the j-th of the update.
+func (a *attempt) mergeColumn(w *work, h *history, j int, base, val change.Value) (change.Value, error) {
+	c := w.cols[j]
 	col, name, hub := &w.t.cols[c], w.t.names[c], w.row[c]
 	ver, conflict := h.conflict(name, hub, base)
+	conflict = conflict && !a.chosen(w, j)
 	edge := merge.Versioned{Value: val, HLC: a.hlc, Origin: a.tx.Incarnation}
 	switch {
 	case conflict:
 		out := merge.Column(col.policy, col.rule, base, ver, edge)
 		if out.Park != "" {
-			return val, refuse("conflict", "row %s of %s, column %s: %s", w.op.Key, w.t.schema.Name, name, out.Park)
+			return val, refuse(undecided(col.policy), "row %s of %s, column %s: %s", w.op.Key, w.t.schema.Name, name, out.Park)
 		}
 		if out.Winner != merge.Edge {
 			w.hlc = max(w.hlc, ver.HLC)
@@ -205,13 +207,13 @@ func (a *attempt) mergeColumn(w *work, h *history, c int, base, val change.Value
 		// The edge replacing a value its author had seen is no loss.
 		if out.Lost != nil && (out.Winner != merge.Edge || hub != base) {
 			a.receipt(w, &Receipt{Column: name, Base: base, Hub: hub, Edge: val, Result: out.Value, Rule: string(col.policy)},
-				out.Winner, ver.Origin)
+				out.Winner, ver)
 		}
 		return out.Value, nil
 	case col.policy.Computed() && hub != base:
 		out := merge.Column(col.policy, col.rule, base, ver, edge)
 		if out.Park != "" {
-			return val, refuse("conflict", "row %s of %s, column %s: %s", w.op.Key, w.t.schema.Name, name, out.Park)
+			return val, refuse(undecided(col.policy), "row %s of %s, column %s: %s", w.op.Key, w.t.schema.Name, name, out.Park)
 		}
 		return out.Value, nil
 	case col.policy == rule.States && hub != val && !merge.Allowed(col.rule, hub, val):
@@ -244,10 +246,10 @@ func (a *attempt) mergeWhole(w *work, h *history) error {
 		policy = rule.Latest
 	}
 	winner := merge.Edge
-	if conflict {
+	if conflict = conflict && !a.chosenWhole(w); conflict {
 		out := merge.Row(policy, ver, merge.Versioned{HLC: a.hlc, Origin: a.tx.Incarnation})
 		if out.Park != "" {
-			return refuse("conflict", "row %s of %s: %s", w.op.Key, w.t.schema.Name, out.Park)
+			return refuse(undecided(policy), "row %s of %s: %s", w.op.Key, w.t.schema.Name, out.Park)
 		}
 		winner = out.Winner
 	}
@@ -265,7 +267,7 @@ func (a *attempt) mergeWhole(w *work, h *history) error {
 			w.result[c] = val
 		}
 		if conflict && (winner == merge.Hub && base != val || winner == merge.Edge && hub != base) {
-			a.receipt(w, &Receipt{Column: w.t.names[c], Base: base, Hub: hub, Edge: val, Result: result, Rule: string(policy) + " by row"}, winner, ver.Origin)
+			a.receipt(w, &Receipt{Column: w.t.names[c], Base: base, Hub: hub, Edge: val, Result: result, Rule: string(policy) + " by row"}, winner, ver)
 		}
 	}
 	return nil

@@ -50,7 +50,7 @@ func (a *attempt) resolveDeletes() error {
 		}
 		if w.t.rule.OnDelete == rule.DeleteWins {
 			w.byHub, a.merged = true, true
-			a.receipt(w, &Receipt{Kind: "delete", Row: w.row, Rule: string(rule.DeleteWins)}, merge.Edge, by.Origin)
+			a.receipt(w, &Receipt{Kind: "delete", Row: w.row, Rule: string(rule.DeleteWins)}, merge.Edge, by.versioned())
 			continue
 		}
 		a.loses(w, by)
@@ -122,7 +122,7 @@ func (a *attempt) loses(w *work, by Touch) {
 	w.hlc = by.HLC
 	w.result = w.row
 	a.merged = true
-	a.receipt(w, &Receipt{Kind: "delete", Row: w.row, Rule: string(rule.UpdateWins)}, merge.Hub, by.Origin)
+	a.receipt(w, &Receipt{Kind: "delete", Row: w.row, Rule: string(rule.UpdateWins)}, merge.Hub, by.versioned())
 }
 
 // keepFamily spreads a lost delete over the foreign keys between the rows that
@@ -236,7 +236,7 @@ func (a *attempt) missing(w *work, h *history) (back bool, err error) {
 		w.hlc = by.HLC
 		for j, c := range w.cols {
 			if w.op.Base[j] != w.op.New[j] {
-				a.receipt(w, &Receipt{Kind: "delete", Column: w.t.names[c], Base: w.op.Base[j], Edge: w.op.New[j], Rule: string(rule.DeleteWins)}, merge.Hub, by.Origin)
+				a.receipt(w, &Receipt{Kind: "delete", Column: w.t.names[c], Base: w.op.Base[j], Edge: w.op.New[j], Rule: string(rule.DeleteWins)}, merge.Hub, by.versioned())
 			}
 		}
 		return false, nil
@@ -249,7 +249,7 @@ func (a *attempt) missing(w *work, h *history) (back bool, err error) {
 		return false, err
 	}
 	w.byHub, a.merged = true, true
-	a.receipt(w, &Receipt{Kind: "delete", Row: w.row, Rule: string(rule.UpdateWins)}, merge.Edge, by.Origin)
+	a.receipt(w, &Receipt{Kind: "delete", Row: w.row, Rule: string(rule.UpdateWins)}, merge.Edge, by.versioned())
 	return true, nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
@@ -55,6 +54,9 @@ type Device struct {
 	Cursor       change.Cursor        `json:"cursor"`           // last state it was given
 	Status       wire.EdgeStatus      `json:"status"`           // what it last said of itself
 	CopyOf       change.DeviceID      `json:"copy_of,omitzero"` // the device whose file was copied; both have its key
+	Control      Control              `json:"control,omitzero"`
+	Ended        time.Time            `json:"ended,omitzero"`  // its last session; a later Seen is of the present one
+	Visits       uint64               `json:"visits,omitzero"` // sessions that were put down
 }
 
 // presence is what changes too often to be written each time; it reaches the
@@ -64,6 +66,8 @@ type presence struct {
 	cursor         change.Cursor
 	status         *wire.EdgeStatus
 	noted          time.Time         // seen, as the record has it
+	ended          time.Time         // its last session in this process
+	verified       time.Time         // of the last comparison that it told of here
 	shape          change.SchemaHash // that the file has, and all is noted of it; zero: to be looked up
 }
 
@@ -88,6 +92,9 @@ func (h *Hub) refresh(d *Device) {
 	if p == nil {
 		return
 	}
+	if p.ended.After(d.Ended) {
+		d.Ended = p.ended
+	}
 	if p.seen.Before(d.Seen) { // another process spoke with it since
 		return
 	}
@@ -99,7 +106,10 @@ func (h *Hub) refresh(d *Device) {
 		d.Cursor = p.cursor
 	}
 	if p.status != nil {
-		d.Status = *p.status
+		was := d.Status.Verified
+		if d.Status = *p.status; d.Status.Verified == nil { // its agent may have been started again
+			d.Status.Verified = was
+		}
 	}
 }
 
@@ -124,6 +134,9 @@ func activeDevice(v View, id change.DeviceID) (*Device, error) {
 	if d.State != Active {
 		return nil, revokedFault(d)
 	}
+	if d.Control.Paused != nil {
+		return nil, pausedFault(d)
+	}
 	return d, nil
 }
 
@@ -137,7 +150,15 @@ func revokedFault(d *Device) *wire.Fault {
 
 func (h *Hub) saveDevice(tx Tx, d *Device) error {
 	h.refresh(d)
-	return writeRecord(tx, kindDevice, d.ID.String(), d)
+	body, err := json.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("encode device %s: %w", d.ID, err)
+	}
+	if err := tx.PutRecord(kindDevice, d.ID.String(), body); err != nil {
+		return fmt.Errorf("write device %s: %w", d.ID, err)
+	}
+	h.roster.keep(d, body)
+	return nil
 }
 
 // Device returns one device, or ErrNotFound.
@@ -181,50 +202,6 @@ func eachDevice(v View, fn func(*Device) error) error {
 		}
 		return fn(d)
 	})
-}
-
-// Flush writes what is known of devices' presence to their records. The shell
-// calls it now and then, and before it stops.
-func (h *Hub) Flush(ctx context.Context) error {
-	h.seenMu.Lock()
-	ids := make([]change.DeviceID, 0, len(h.seen))
-	for id, p := range h.seen {
-		if !p.seen.Equal(p.noted) {
-			ids = append(ids, id)
-		}
-	}
-	h.seenMu.Unlock()
-	if len(ids) == 0 {
-		return nil
-	}
-	slices.SortFunc(ids, func(a, b change.DeviceID) int { return slices.Compare(a[:], b[:]) })
-	noted := map[change.DeviceID]time.Time{}
-	err := h.store.Update(ctx, func(tx Tx) error {
-		clear(noted)
-		for _, id := range ids {
-			d, err := readDevice(tx, id)
-			if errors.Is(err, ErrNotFound) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			if err := h.saveDevice(tx, d); err != nil {
-				return err
-			}
-			noted[id] = d.Seen
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("flush device records: %w", err)
-	}
-	h.seenMu.Lock()
-	defer h.seenMu.Unlock()
-	for id, at := range noted {
-		h.seen[id].noted = at
-	}
-	return nil
 }
 
 // readRecord decodes one record, or returns ErrNotFound.

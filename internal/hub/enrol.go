@@ -166,28 +166,15 @@ func (h *Hub) Authenticate(ctx context.Context, fingerprint change.Hash) (change
 
 // Revoke shuts a device out, from its next message on. Its parked work stays.
 func (h *Hub) Revoke(ctx context.Context, id change.DeviceID, reason string) error {
-	err := h.change(ctx, id, func(d *Device) { d.State, d.Reason = Revoked, reason })
-	if err != nil {
-		return fmt.Errorf("revoke device %s: %w", id, err)
-	}
-	h.bump(id) // its session looks whether it may go on
-	h.log.Info("device revoked", "device", id.String())
-	return nil
+	_, err := h.RevokeAt(ctx, id, reason, "")
+	return err
 }
 
 // SetGrants replaces a device's rights. A connected device hears of it at its
 // next pull.
 func (h *Hub) SetGrants(ctx context.Context, id change.DeviceID, grants []rule.Grant) error {
-	grants, err := h.checkGrants(grants)
-	if err == nil {
-		err = h.change(ctx, id, func(d *Device) { d.Grants = grants })
-	}
-	if err != nil {
-		return fmt.Errorf("set grants of device %s: %w", id, err)
-	}
-	h.bump(id)
-	h.log.Info("device grants changed", "device", id.String(), "grants", len(grants))
-	return nil
+	_, err := h.SetGrantsAt(ctx, id, grants, "")
+	return err
 }
 
 func (h *Hub) change(ctx context.Context, id change.DeviceID, fn func(*Device)) error {
@@ -214,7 +201,7 @@ func (h *Hub) checkGrants(grants []rule.Grant) ([]rule.Grant, error) {
 	for _, g := range grants {
 		kind, value, _ := strings.Cut(string(g.Scope), "/")
 		if g.Scope != rule.ScopeAll && (!kinds[kind] || value == "") {
-			return nil, fmt.Errorf("scope %q: no table has this kind of scope; known are %s", g.Scope, kindList(kinds))
+			return nil, &InputError{"grants", fmt.Sprintf("scope %q: no table has this kind of scope; known are %s", g.Scope, kindList(kinds))}
 		}
 		verbs[g.Scope] |= g.Verbs&rule.Every | rule.Read
 	}

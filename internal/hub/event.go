@@ -118,15 +118,9 @@ func (h *Hub) Marks(ctx context.Context) (map[change.DeviceID]Mark, error) {
 		}
 		return eachEvent(v, func(e *Event) {
 			m := out[e.Device]
-			switch e.Kind {
-			case EventRestored:
-				m.Restored = e.At
-			case EventCopied:
-				m.Restored = time.Time{} // so that was what it was
-			default:
-				return
+			if e.mark(&m.Restored) {
+				out[e.Device] = m
 			}
-			out[e.Device] = m
 		})
 	})
 	if err != nil {
@@ -135,16 +129,39 @@ func (h *Hub) Marks(ctx context.Context) (map[change.DeviceID]Mark, error) {
 	return out, nil
 }
 
+// mark notes when a file last went on from an older state; it reports whether the event
+// tells.
+func (e *Event) mark(restored *time.Time) bool {
+	switch e.Kind {
+	case EventRestored:
+		*restored = e.At
+	case EventCopied:
+		*restored = time.Time{} // so that was what it was
+	default:
+		return false
+	}
+	return true
+}
+
 // eachEvent calls fn for each event of anybody.
 func eachEvent(v View, fn func(*Event)) error {
-	return eachRecord(v, kindEvent, "", func(id string, body []byte) error {
+	return eachRecord(v, kindEvent, "", decodeEvent(fn))
+}
+
+// eachEventOf calls fn for each event of a device.
+func eachEventOf(v View, device change.DeviceID, fn func(*Event)) error {
+	return eventsOf(v, device, decodeEvent(fn))
+}
+
+func decodeEvent(fn func(*Event)) func(id string, body []byte) error {
+	return func(id string, body []byte) error {
 		e := &Event{}
 		if err := json.Unmarshal(body, e); err != nil {
 			return fmt.Errorf("decode event %s: %w", id, err)
 		}
 		fn(e)
 		return nil
-	})
+	}
 }
 
 // Histories counts the odd histories of devices' files.

@@ -43,6 +43,7 @@ func (s *Session) fetch(ctx context.Context, m *wire.Fetch, emit func(wire.Messa
 // portion returns one chunk, or what a device must do that fetched rows of a state
 // which is gone.
 func (s *Session) portion(ctx context.Context, m *wire.Fetch, p portion, start change.Cursor) (c *wire.Chunk, void *wire.Rebase, err error) {
+	aside := false
 	err = s.hub.view(ctx, func(v View) (err error) {
 		if err := s.abreast(); err != nil {
 			return err
@@ -53,14 +54,21 @@ func (s *Session) portion(ctx context.Context, m *wire.Fetch, p portion, start c
 		if p.scopes, err = s.readable(v, m.Scopes); err != nil {
 			return err
 		}
-		if err = s.share(v, &p, start); err != nil || p.key != "" {
+		if aside, err = s.reach(v, &p); err != nil {
+			return err
+		}
+		if err = s.share(v, &p, start); err != nil || p.key != "" || aside {
 			return err
 		}
 		c, err = s.chunk(v, p.scopes, p.at, p.first)
 		return err
 	})
-	if err == nil && void == nil && p.key != "" {
+	switch {
+	case err != nil || void != nil:
+	case p.key != "":
 		c, err = s.shared(ctx, &p)
+	case aside:
+		c, err = s.read(ctx, &p)
 	}
 	return c, void, err
 }
@@ -122,6 +130,7 @@ func (s *Session) chunk(v View, scopes []rule.ScopeID, at place, first bool) (*w
 		}
 		if r != nil && r.Len() > 0 {
 			rows = append(rows, r)
+			s.tally.sent(r.Len())
 			for _, val := range r.Values {
 				room -= val.Size()
 			}

@@ -162,7 +162,7 @@ func (a *attempt) actOn(w *work, l *link, key change.Key, to []change.Value, act
 	case "CASCADE":
 		if to == nil {
 			c.kind = change.Delete
-			a.receipt(c, &Receipt{Kind: "cascade", Row: row, Rule: "on delete cascade"}, merge.Edge, change.Incarnation{})
+			a.receipt(c, &Receipt{Kind: "cascade", Row: row, Rule: "on delete cascade"}, merge.Edge, merge.Versioned{})
 		}
 	case "SET NULL":
 		to = make([]change.Value, len(l.from))

@@ -41,6 +41,12 @@ type Config struct {
 	// Recover lets a hub whose store was put back from a copy take up a new life by
 	// itself, as after Begin(Restored), instead of waiting for its operator.
 	Recover bool
+	// Noted is what the note beside the database says of it, and NotedAt when that was
+	// written; Word is what the operator said at this start. Both count only when another
+	// server took over a Promotable's database. See Hub.Noted.
+	Noted   change.Cursor
+	NotedAt time.Time
+	Word    change.BranchMode
 	// NoSalvage leaves out asking devices for rows that a restored hub lost.
 	NoSalvage bool
 	// Parcel opens sealed outboxes; devices learn its recipient. nil: none are taken.
@@ -111,6 +117,8 @@ type Hub struct {
 
 	copies CopyPolicy
 	spoken speakers
+	visits visits
+	roster roster
 
 	tell     func(change.DeviceID) // nil: no other process serves the store
 	past     past
@@ -156,6 +164,11 @@ func New(ctx context.Context, cfg Config) (*Hub, error) {
 	h.parcelKey, h.copies, h.tell = cfg.Parcel, cfg.Copies, cfg.Tell
 	h.shelf = newShelf(cfg.Chunks, cfg.SealKey)
 	h.past.key, h.past.recover, h.past.noSalvage = cfg.SealKey, cfg.Recover, cfg.NoSalvage
+	h.past.word = cfg.Word
+	h.Noted(cfg.Noted, cfg.NotedAt)
+	if p, ok := cfg.Store.(Promotable); ok {
+		p.OnPromotion(h.promoted)
+	}
 	h.patience.waits = 1 // what waits is not known yet: the first push looks
 	if err := h.remember(ctx); err != nil {
 		return nil, fmt.Errorf("read the hub's own state: %w", err)

@@ -59,6 +59,9 @@ func (h *Hub) take(ctx context.Context, txs []*change.Transaction, m *wire.Push,
 		if err := b.accept(m); err != nil {
 			return err
 		}
+		if err := b.foresee(txs); err != nil {
+			return err
+		}
 		if err := b.ingest(txs); err != nil {
 			return err
 		}
@@ -99,6 +102,7 @@ type batch struct {
 	shares   *book                // of bounded counters; nil: not opened
 	stub     *wire.Stub           // what the present transaction is without its values
 	review   review
+	choices  []choice // that a person made in the present transaction
 	out      wire.PushResult
 
 	parked  int  // transactions parked by this batch, for the log
@@ -173,6 +177,9 @@ func (b *batch) flush() error {
 	}
 	if err := b.tx.Receive(b.pending); err != nil {
 		return fmt.Errorf("journal: %w", err)
+	}
+	if err := b.trace(); err != nil {
+		return err
 	}
 	b.pending = nil
 	clear(b.fresh)

@@ -216,11 +216,18 @@ func (b *batch) accept(m *wire.Push) error {
 // setAside parks what a person has to look at before it is applied. done is false
 // when t is not of that kind.
 func (b *batch) setAside(rec *Received, t *change.Transaction, places []uint32) (done bool, err error) {
+	no := b.review.undone
+	if no == nil {
+		no = b.isolated()
+	}
 	switch {
 	case b.review.salvage:
 		return true, b.salvage(rec, t)
-	case b.review.undone != nil:
-		v := parkWhole(t, b.review.undone)
+	case no != nil:
+		v := parkWhole(t, no)
+		if err := v.keepable(rec.ID); err != nil {
+			return true, err
+		}
 		v.park.Places = places
 		rec.Status, rec.Reason = v.status, v.reason
 		b.parked++

@@ -20,10 +20,7 @@ func (w *world) offers(want string) {
 func TestSalvageOffersEachRowOnce(t *testing.T) {
 	w := newWorld(t, sealed)
 	w.sql("INSERT INTO product (id, code) VALUES ('p', 'A'); INSERT INTO stock VALUES ('A','x',0), ('A','y',0)")
-	a := w.site("a", everywhere)
-	w.begin(change.Restored)
-	a.connect()
-	s := a.salvager()
+	_, s := w.outlived("a")
 	at := func(place string, now int) change.Op {
 		return updKey("stock", change.Key{val("A"), val(place)}, "qty", 0, now)
 	}
@@ -78,10 +75,7 @@ func TestSalvageWithAnotherKey(t *testing.T) {
 // Sifting reads the salvages whose rows were written since, and no other.
 func TestSalvageIsSiftedByWhatWasWritten(t *testing.T) {
 	w := newWorld(t, sealed)
-	a := w.site("a", everywhere)
-	w.begin(change.Restored)
-	a.connect()
-	s := a.salvager()
+	a, s := w.outlived("a")
 	for i := range 6 {
 		s.offer(ins("product", fmt.Sprint("p", i)), ins("product", fmt.Sprint("q", i)))
 	}
@@ -108,13 +102,7 @@ func TestSalvageIsSiftedByWhatWasWritten(t *testing.T) {
 	}
 	// When nobody can tell what was written, all are looked at.
 	a.applies(ins("product", "q0"))
-	w.clock.Advance(2 * hub.DefaultKeep)
-	w.sql("INSERT INTO product (id) VALUES ('new')")
-	_, err := w.hub.Retain(w.ctx, 0)
-	w.must(err)
-	w.clock.Advance(2 * hub.DefaultKeep)
-	_, err = w.hub.Retain(w.ctx, 0)
-	w.must(err)
+	w.forgets(2 * hub.DefaultKeep)
 	w.must(w.hub.Sift(w.ctx))
 	if n := len(w.queue()); n != 5 {
 		t.Errorf("%d wait", n)
@@ -126,10 +114,7 @@ func TestSalvageIsSiftedByWhatWasWritten(t *testing.T) {
 // part of them was taken over.
 func TestSalvageWaitsOnAsItWasOffered(t *testing.T) {
 	w := newWorld(t, sealed)
-	a := w.site("a", everywhere)
-	w.begin(change.Restored)
-	a.connect()
-	s := a.salvager()
+	_, s := w.outlived("a")
 	tx := s.tx(ins("product", "p", "new"), ins("product", "q", "new"), ins("orders", "o", "lost", "new", 1))
 	tx.Bases = append(tx.Bases, tx.Bases[0])
 	tx.Ops[2].BaseAt = 1
@@ -198,10 +183,7 @@ func TestSalvageIsJournalledWithoutItsRows(t *testing.T) {
 // What an earlier build left in quarantine is settled like all else.
 func TestSalvageAmongParkedWork(t *testing.T) {
 	w := newWorld(t, sealed)
-	a := w.site("a", everywhere)
-	w.begin(change.Restored)
-	a.connect()
-	s := a.salvager()
+	a, s := w.outlived("a")
 	_, one := s.offer(ins("product", "a"), ins("product", "x"))
 	_, two := s.offer(ins("product", "b"))
 	s.offer(ins("product", "c"))

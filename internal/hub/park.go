@@ -25,6 +25,7 @@ type Parked struct {
 	Unaware   bool               `json:"unaware,omitempty"`   // grouped by snapshot, not by the application
 	Split     bool               `json:"split,omitempty"`     // only these rows of the group wait; the others were applied
 	Edited    bool               `json:"edited,omitempty"`    // a person changed its values
+	Chosen    []choice           `json:"chosen,omitempty"`    // by that person
 	Dropped   int                `json:"dropped,omitempty"`   // operations that a person left out
 	Salvage   bool               `json:"salvage,omitempty"`   // rows that the hub lost and the device still had
 	Contested bool               `json:"contested,omitempty"` // of a salvage: rows that were written since

@@ -27,6 +27,12 @@ func (s *Session) pull(ctx context.Context, m *wire.Pull, emit func(wire.Message
 
 // Wake looks again at a pull that waits. The shell calls it when Wait returned.
 func (s *Session) Wake(ctx context.Context, emit func(wire.Message) error) error {
+	err := s.wake(ctx, s.tally.through(emit))
+	s.tally.failed(err)
+	return err
+}
+
+func (s *Session) wake(ctx context.Context, emit func(wire.Message) error) error {
 	s.mu.Lock()
 	m := s.held
 	s.mu.Unlock()
@@ -48,11 +54,17 @@ func (s *Session) try(ctx context.Context, m *wire.Pull, emit func(wire.Message)
 // empty is set; otherwise the pull is held, from what was seen on.
 func (s *Session) answer(ctx context.Context, m *wire.Pull, emit func(wire.Message) error, empty bool) error {
 	var next change.Cursor
+	var heeded []rule.ScopeID
 	moved := false
+	s.heed.anything()
 	err := s.hub.view(ctx, func(v View) error {
 		again, scopes, err := s.standing(v, m.Cursor, m.Scopes)
+		heeded = scopes
 		if again == nil && err == nil {
 			again, err = s.voided(v, m.Seen)
+		}
+		if err == nil {
+			err = s.askAgain(emit)
 		}
 		if err != nil {
 			return err
@@ -72,6 +84,7 @@ func (s *Session) answer(ctx context.Context, m *wire.Pull, emit func(wire.Messa
 		held := *m
 		held.Cursor = next // nothing for this edge lies between
 		s.hold(&held)
+		s.heed.only(heeded, s.hello.Incarnation)
 		return nil
 	}
 	s.hold(nil)
@@ -99,6 +112,7 @@ func (s *Session) standing(v View, cursor change.Cursor, scopes change.Hash) (*w
 	if err := s.alone(v); err != nil {
 		return nil, nil, err
 	}
+	s.asked.noticed(dev)
 	r := rightsOf(dev.Grants)
 	list := r.scopes()
 	re := &wire.Rebase{Grants: r.grants(), Scopes: hashScopes(list)}
@@ -170,6 +184,7 @@ func (d *deltas) send(v View, since change.Cursor, scopes []rule.ScopeID, mark u
 	}
 	err = v.Delta(since, self, scopes, part, func(r *change.Rows) error {
 		d.rows = append(d.rows, r)
+		d.session.tally.sent(r.Len() + r.GoneLen())
 		for _, val := range r.Values {
 			d.size += val.Size()
 		}

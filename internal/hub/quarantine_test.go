@@ -416,3 +416,53 @@ func TestShowEditExport(t *testing.T) {
 		t.Errorf("shown after its end: %v", err)
 	}
 }
+
+// What a policy leaves to a person a person settles: with the edge's value, the hub's or
+// another one. It holds as long as the hub's value is the one they saw.
+func TestEdit_SettlesAManualConflict(t *testing.T) {
+	for _, choice := range []string{"a", "b", "x", "c"} {
+		t.Run(choice, func(t *testing.T) {
+			w := newWorld(t)
+			a, b := w.site("a", everywhere), w.site("b", everywhere)
+			row := ins("mix", "m")
+			row.New[10], row.New[11] = val("new"), val("x")
+			a.applies(row)
+			b.pull()
+			b.applies(upd("mix", "m", "man", "x", "b"))
+			id := a.parks("manual", upd("mix", "m", "man", "x", "a"))
+			out, err := w.hub.Edit(w.ctx, id, []hub.Edit{{Op: 0, Column: "man", Value: val(choice)}})
+			w.must(err)
+			if statuses(out) != "merged" {
+				t.Fatalf("edit: %+v", out)
+			}
+			w.want("SELECT man FROM mix", choice)
+			a.pull()
+			b.pull()
+			a.same("mix", "1")
+			b.same("mix", "1")
+		})
+	}
+}
+
+func TestEdit_AChoiceIsOfWhatWasSeen(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.site("a", everywhere), w.site("b", everywhere)
+	row := ins("mix", "m")
+	row.New[10], row.New[11] = val("new"), val("x")
+	a.applies(row)
+	b.pull()
+	b.applies(upd("mix", "m", "man", "x", "b"))
+	// A second row keeps the transaction waiting after the choice.
+	id := a.parks("manual", upd("mix", "m", "man", "x", "a"), ins("orders", "o1", "nobody", "new", 1))
+	if out, err := w.hub.Edit(w.ctx, id, []hub.Edit{{Op: 0, Column: "man", Value: val("a")}}); err != nil || statuses(out) != "quarantined" {
+		t.Fatalf("edit: %+v, %v", out, err)
+	}
+	b.applies(upd("mix", "m", "man", "b", "later"))
+	w.sql("INSERT INTO customer (id, branch, name) VALUES ('nobody', '1', 'Ann')")
+	out, err := w.hub.Retry(w.ctx, id)
+	w.must(err)
+	if statuses(out) != "quarantined" || !strings.Contains(out[0].Reason, "manual") {
+		t.Fatalf("retry: %+v", out)
+	}
+	w.want("SELECT man FROM mix", "later")
+}

@@ -137,7 +137,12 @@ var ErrDepends = errors.New("it depends on another transaction in quarantine: se
 // Retry tries a parked transaction again, under the rules, rights and data of
 // now, and then those that waited for it, in order.
 func (h *Hub) Retry(ctx context.Context, id change.TxID) ([]Settled, error) {
-	out, err := h.act(ctx, id, func(b *batch, p *Parked) ([]Settled, error) { return b.retry(p) })
+	return h.RetryAt(ctx, id, "")
+}
+
+// RetryAt is Retry of the version that somebody saw.
+func (h *Hub) RetryAt(ctx context.Context, id change.TxID, v Version) ([]Settled, error) {
+	out, err := h.act(ctx, id, v, "tried again", func(b *batch, p *Parked) ([]Settled, error) { return b.retry(p) })
 	if err != nil {
 		return nil, fmt.Errorf("retry transaction %s: %w", id, err)
 	}
@@ -157,7 +162,12 @@ type Edit struct {
 // Edit changes a parked transaction and retries it. Edits that do not fit it, or
 // the schema, change nothing.
 func (h *Hub) Edit(ctx context.Context, id change.TxID, edits []Edit) ([]Settled, error) {
-	out, err := h.act(ctx, id, func(b *batch, p *Parked) ([]Settled, error) {
+	return h.EditAt(ctx, id, edits, "")
+}
+
+// EditAt is Edit of the version that somebody saw.
+func (h *Hub) EditAt(ctx context.Context, id change.TxID, edits []Edit, v Version) ([]Settled, error) {
+	out, err := h.act(ctx, id, v, "edited", func(b *batch, p *Parked) ([]Settled, error) {
 		if p.Absent {
 			return nil, ErrAbsent
 		}
@@ -165,12 +175,17 @@ func (h *Hub) Edit(ctx context.Context, id change.TxID, edits []Edit) ([]Settled
 		if err != nil {
 			return nil, err
 		}
+		given := edited(t, edits)
 		dropped, err := apply(t, edits)
 		if err != nil {
 			return nil, err
 		}
 		p.leave(len(t.Ops), dropped)
-		if _, err := b.inspect(t); err != nil {
+		list, err := b.inspect(t)
+		if err != nil {
+			return nil, err
+		}
+		if err := b.choose(p, list, given); err != nil {
 			return nil, err
 		}
 		p.Edited, p.Tx = true, change.AppendTransaction(nil, t)
@@ -214,7 +229,12 @@ func apply(t *change.Transaction, edits []Edit) (drop map[int]bool, err error) {
 // Discard settles a parked transaction as not to be applied. The device returns
 // to the hub's state and keeps a rescue copy. Those that waited for it are tried.
 func (h *Hub) Discard(ctx context.Context, id change.TxID, reason string) ([]Settled, error) {
-	out, err := h.act(ctx, id, func(b *batch, p *Parked) ([]Settled, error) {
+	return h.DiscardAt(ctx, id, reason, "")
+}
+
+// DiscardAt is Discard of the version that somebody saw.
+func (h *Hub) DiscardAt(ctx context.Context, id change.TxID, reason string, v Version) ([]Settled, error) {
+	out, err := h.act(ctx, id, v, "discarded", func(b *batch, p *Parked) ([]Settled, error) {
 		if err := tell(b.tx, p.ID, Discarded, reason); err != nil {
 			return nil, err
 		}
@@ -233,20 +253,26 @@ func (h *Hub) Discard(ctx context.Context, id change.TxID, reason string) ([]Set
 	return out, nil
 }
 
-// act runs fn on one parked transaction in one Update.
-func (h *Hub) act(ctx context.Context, id change.TxID, fn func(*batch, *Parked) ([]Settled, error)) ([]Settled, error) {
+// act runs fn on one parked transaction in one Update, unless it is of another version
+// than v, and keeps a deed of it. what is a participle.
+func (h *Hub) act(ctx context.Context, id change.TxID, v Version, what string, fn func(*batch, *Parked) ([]Settled, error)) ([]Settled, error) {
 	var out []Settled
 	err := h.update(ctx, func(tx Tx) error {
 		p, err := findParked(tx, id)
 		if err != nil {
 			return err
 		}
+		if err := v.check(ParkedVersion(p)); err != nil {
+			return err
+		}
 		b, err := h.batchOf(tx, p)
 		if err != nil {
 			return err
 		}
-		out, err = fn(b, p)
-		return err
+		if out, err = fn(b, p); err != nil {
+			return err
+		}
+		return addDeed(tx, settledDeed(p, what, out, h.clock.Now()))
 	})
 	if err != nil {
 		return nil, err
@@ -300,6 +326,16 @@ func (b *batch) retry(p *Parked) ([]Settled, error) {
 	if v.park != nil {
 		return b.parkAgain(p, v)
 	}
+	done, err := b.conclude(p, v)
+	if err != nil {
+		return nil, err
+	}
+	rest, err := b.release(p.ID)
+	return append([]Settled{done}, rest...), err
+}
+
+// conclude makes a transaction that waited one that was applied.
+func (b *batch) conclude(p *Parked, v verdict) (Settled, error) {
 	reason := ""
 	switch {
 	case p.Dropped > 0:
@@ -309,17 +345,14 @@ func (b *batch) retry(p *Parked) ([]Settled, error) {
 	case p.Split, p.Edited:
 		v.status = Merged
 	}
+	done := Settled{ID: p.ID, Status: v.status, Reason: reason}
 	if err := tell(b.tx, p.ID, v.status, reason); err != nil {
-		return nil, err
+		return done, err
 	}
 	if err := b.resend(p.ID); err != nil {
-		return nil, err
+		return done, err
 	}
-	if err := dropParked(b.tx, p); err != nil {
-		return nil, err
-	}
-	rest, err := b.release(p.ID)
-	return append([]Settled{{ID: p.ID, Status: v.status, Reason: reason}}, rest...), err
+	return done, dropParked(b.tx, p)
 }
 
 // parkAgain keeps a transaction that still cannot be applied.

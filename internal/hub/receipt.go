@@ -34,21 +34,26 @@ type Receipt struct {
 	Device change.DeviceID `json:"device"`           // whose transaction brought the decision about
 	By     string          `json:"by,omitempty"`     // who undid; Kind "undo" only
 	Undone string          `json:"undone,omitempty"` // the receipt of the undo
+	// Accepted says that a person looked at it; nil: nobody did. It comes last, as
+	// Undone does: see settledMarks.
+	Accepted *Acceptance `json:"accepted,omitempty"`
 }
 
 // A Party is one side of a decision.
 type Party struct {
-	Side   string             `json:"side"`   // "hub" or "edge"
-	Origin change.Incarnation `json:"origin"` // who wrote it; zero for the hub itself
+	Side   string             `json:"side"`          // "hub" or "edge"
+	Origin change.Incarnation `json:"origin"`        // who wrote it; zero for the hub itself
+	HLC    change.HLC         `json:"hlc,omitempty"` // when, by the hub's clock; 0: not known
 }
 
-// receipt notes a decision about w's row. by wrote the hub's side.
-func (a *attempt) receipt(w *work, r *Receipt, winner merge.Side, by change.Incarnation) {
+// receipt notes a decision about w's row. by wrote the hub's side; its value does not
+// count.
+func (a *attempt) receipt(w *work, r *Receipt, winner merge.Side, by merge.Versioned) {
 	r.Table, r.Key = w.t.schema.Name, w.op.Key
 	if r.Kind == "" {
 		r.Kind = "column"
 	}
-	hub, edge := Party{Side: "hub", Origin: by}, Party{Side: "edge", Origin: a.tx.Incarnation}
+	hub, edge := Party{Side: "hub", Origin: by.Origin, HLC: by.HLC}, Party{Side: "edge", Origin: a.tx.Incarnation, HLC: a.hlc}
 	r.Winner, r.Loser = hub, edge
 	if winner == merge.Edge {
 		r.Winner, r.Loser = edge, hub

@@ -34,6 +34,9 @@ func (h *Hub) Retain(ctx context.Context, keep time.Duration) (floor change.Curs
 		}); err != nil {
 			return err
 		}
+		if err := dropTraces(tx, before); err != nil {
+			return err
+		}
 		return dropRecords(tx, kindInvite, func(body []byte) (bool, error) {
 			var i invite
 			err := json.Unmarshal(body, &i)

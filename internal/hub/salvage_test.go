@@ -3,6 +3,7 @@ package hub_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
@@ -22,6 +23,28 @@ func (s *site) salvager() *site {
 	c := *s
 	c.live()
 	return &c
+}
+
+// outlived is a device from before the hub was put back, and what it can hand in of that
+// time.
+func (w *world) outlived(name string) (a, salvager *site) {
+	w.t.Helper()
+	a = w.site(name, everywhere)
+	w.begin(change.Restored)
+	a.connect()
+	return a, a.salvager()
+}
+
+// forgets lets so much time go by, twice, that the log tells only of a row that is new.
+func (w *world) forgets(span time.Duration) {
+	w.t.Helper()
+	w.clock.Advance(span)
+	w.sql("INSERT INTO product (id) VALUES ('new')")
+	_, err := w.hub.Retain(w.ctx, 0)
+	w.must(err)
+	w.clock.Advance(span)
+	_, err = w.hub.Retain(w.ctx, 0)
+	w.must(err)
 }
 
 func TestSalvageWaitsForAPerson(t *testing.T) {
@@ -216,13 +239,7 @@ func TestSalvageOfWhatWasDeletedSince(t *testing.T) {
 		t.Errorf("deleted before the restore: %+v", res)
 	}
 	// When the log no longer reaches back to the restore, nobody knows: a person decides.
-	w.clock.Advance(1000 * hub.DefaultKeep)
-	w.sql("INSERT INTO product (id) VALUES ('new')")
-	_, err := w.hub.Retain(w.ctx, 0)
-	w.must(err)
-	w.clock.Advance(1000 * hub.DefaultKeep)
-	_, err = w.hub.Retain(w.ctx, 0)
-	w.must(err)
+	w.forgets(1000 * hub.DefaultKeep)
 	res, _ = s.offer(ins("product", "late", "other"))
 	if hub.Status(res.Status) != hub.Quarantined {
 		t.Errorf("out of the log: %+v", res)
@@ -232,10 +249,7 @@ func TestSalvageOfWhatWasDeletedSince(t *testing.T) {
 // What cannot be taken over waits on as it was offered; the rows that can are taken.
 func TestSalvageThatCannotBeTakenOver(t *testing.T) {
 	w := newWorld(t, sealed)
-	a := w.site("a", everywhere)
-	w.begin(change.Restored)
-	a.connect()
-	s := a.salvager()
+	_, s := w.outlived("a")
 	_, whole := s.offer(ins("orders", "o1", "lost", "new", 1))
 	_, parts := s.offer(ins("product", "p"), ins("orders", "o2", "lost", "new", 1))
 	strange := ins("product", "q", "x")
@@ -280,10 +294,7 @@ func TestSalvageThatCannotBeTakenOver(t *testing.T) {
 func TestSalvageIsSifted(t *testing.T) {
 	w := newWorld(t, sealed)
 	w.sql("INSERT INTO product (id, name) VALUES ('u', 'old')")
-	a := w.site("a", everywhere)
-	w.begin(change.Restored)
-	a.connect()
-	s := a.salvager()
+	a, s := w.outlived("a")
 	_, some := s.offer(ins("product", "p", "x"), ins("product", "q", "y"), upd("product", "u", "name", "old", "new"))
 	_, all := s.offer(ins("product", "r", "z"))
 	sift := func(want string) {
@@ -328,10 +339,7 @@ func (w *world) parkedElse(a *site) {
 func TestSalvageTakenOverInParts(t *testing.T) {
 	w := newWorld(t, sealed)
 	w.sql("INSERT INTO product (id, name) VALUES ('u', 'old')")
-	a := w.site("a", everywhere)
-	w.begin(change.Restored)
-	a.connect()
-	s := a.salvager()
+	_, s := w.outlived("a")
 	_, id := s.offer(ins("product", "p"), upd("product", "u", "name", "old", "new"), ins("orders", "o", "lost", "new", 1), upd("product", "gone", "name", "a", "b"))
 	w.sql("UPDATE product SET name = 'since' WHERE id = 'u'")
 	out, err := w.hub.Retry(w.ctx, id)

@@ -27,6 +27,9 @@ type Session struct {
 	told   change.Hash // the setup that the edge knows
 	place  standpoint
 	tenure tenure
+	heed   heed
+	tally  tally
+	asked  asking
 
 	mu   sync.Mutex    // guards what follows: Wait reads it
 	held *wire.Pull    // a pull that waits for something to answer
@@ -37,11 +40,18 @@ var _ wire.Peer = (*Session)(nil)
 
 // NewSession starts a session for an authenticated device.
 func (h *Hub) NewSession(device change.DeviceID) *Session {
-	return &Session{hub: h, device: device, turn: make(chan struct{})}
+	return &Session{hub: h, device: device, turn: make(chan struct{}), tally: tally{caller: device}}
 }
 
 // Receive implements wire.Peer.
 func (s *Session) Receive(ctx context.Context, m wire.Message, emit func(wire.Message) error) error {
+	s.tally.heard(s.hub.clock.Now())
+	err := s.receive(ctx, m, s.tally.through(emit))
+	s.tally.failed(err)
+	return err
+}
+
+func (s *Session) receive(ctx context.Context, m wire.Message, emit func(wire.Message) error) error {
 	if _, ok := m.(*wire.Hello); !ok && s.hello == nil {
 		return &wire.Fault{Code: "protocol", Message: fmt.Sprintf("a session starts with Hello, not %T", m)}
 	}
@@ -79,10 +89,13 @@ func (s *Session) Receive(ctx context.Context, m wire.Message, emit func(wire.Me
 				p.status = m.Status
 			}
 		})
+		if err := s.takeWord(ctx, m); err != nil {
+			return s.fail("ping", err)
+		}
 		if err := emit(&wire.Pong{N: m.N}); err != nil {
 			return err
 		}
-		return s.Wake(ctx, emit) // what another process decided rings no bell here
+		return s.wake(ctx, emit) // what another process decided rings no bell here
 	case *wire.Pong:
 		s.hub.note(s.device, func(*presence) {})
 		return nil
@@ -151,7 +164,7 @@ func (s *Session) greet(ctx context.Context, m *wire.Hello, emit func(wire.Messa
 	}
 	s.hello, s.place = m, place
 	s.hold(nil)
-	return emit(w)
+	return s.letIn(dev, w, emit)
 }
 
 func (s *Session) welcome(v View, dev *Device, m *wire.Hello, w *wire.Welcome) error {
@@ -236,6 +249,7 @@ func (s *Session) push(ctx context.Context, m *wire.Push, emit func(wire.Message
 	if err != nil {
 		return s.fail("push", err)
 	}
+	s.tally.took(len(res.Results))
 	if !m.Salvage { // that chain is not the file's own
 		s.took(res.Durable)
 	}

@@ -24,7 +24,7 @@ type Health struct {
 	Devices      []DeviceStatus  `json:"devices"`
 	Quarantine   int             `json:"quarantine"`
 	Oldest       time.Duration   `json:"oldest_quarantined"` // age; 0 when none
-	Receipts     int             `json:"receipts"`           // not undone
+	Receipts     int             `json:"receipts"`           // neither undone nor accepted
 	OldestUnsafe time.Duration   `json:"oldest_unsafe"`      // as devices last said, aged since; 0 when none
 	UnsafeDevice change.DeviceID `json:"unsafe_device"`      // whose that is
 }
@@ -38,18 +38,25 @@ type DeviceStatus struct {
 	Quarantine   int           `json:"quarantine"`    // at the hub
 	OldestUnsafe time.Duration `json:"oldest_unsafe"` // as it last said, aged since
 	ClockAhead   bool          `json:"clock_ahead"`   // trap D6
+	Connected    bool          `json:"connected"`     // now, with this process or another one
+	Held         int           `json:"held"`          // copies of its file that wait for a word
+	Restored     time.Time     `json:"restored"`      // when its file last went on from an older state; zero when that was a copy
+	Schema       string        `json:"schema"`        // short name of its file's schema; "" when it has not said
+	Current      bool          `json:"current"`       // that schema is as the hub's
+	Level        Level         `json:"level"`
+	Why          string        `json:"why"` // of the level, for people
 }
 
 // Status reads the state in one snapshot.
 func (h *Hub) Status(ctx context.Context) (*Health, error) {
-	devices, err := h.Devices(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("hub status: %w", err)
-	}
 	shape, now := h.shape.Load(), h.clock.Now()
 	st := &Health{Name: h.name, At: now, Setup: shape.setup.Hash, Tables: len(shape.tables)}
-	parked := map[change.DeviceID]int{}
-	err = h.view(ctx, func(v View) error {
+	var devices []Device
+	facts := newFacts()
+	err := h.view(ctx, func(v View) (err error) {
+		if devices, err = h.roster.all(v); err != nil {
+			return err
+		}
 		if st.Cursor, err = v.Cursor(); err != nil {
 			return err
 		}
@@ -60,29 +67,55 @@ func (h *Hub) Status(ctx context.Context) (*Health, error) {
 		if st.Histories, err = historiesOf(v, now); err != nil {
 			return err
 		}
-		list, err := parkedOf(v, change.DeviceID{})
-		if err != nil {
+		*facts = *newFacts()
+		if err = facts.read(v, shape); err != nil {
 			return err
 		}
-		for _, p := range list {
-			parked[p.Device]++
-			st.Oldest = max(st.Oldest, now.Sub(p.At))
-		}
-		st.Quarantine = len(list)
-		return eachRecord(v, kindReceipt, "", func(string, []byte) error { st.Receipts++; return nil })
+		st.Receipts, err = h.openReceipts(v)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("hub status: %w", err)
 	}
+	facts.here = h.visits.here()
+	st.Quarantine = facts.waiting
+	if !facts.oldest.IsZero() {
+		st.Oldest = now.Sub(facts.oldest)
+	}
+	st.Devices = make([]DeviceStatus, 0, len(devices))
 	for i := range devices {
-		d := deviceStatus(&devices[i], st.Cursor, now)
-		d.Quarantine = parked[d.ID]
+		h.refresh(&devices[i])
+		d := facts.status(&devices[i], st.Cursor, now)
 		if d.State == Active && d.OldestUnsafe > st.OldestUnsafe {
 			st.OldestUnsafe, st.UnsafeDevice = d.OldestUnsafe, d.ID
 		}
 		st.Devices = append(st.Devices, d)
 	}
 	return st, nil
+}
+
+// DeviceStatus is one device of Status, or ErrNotFound.
+func (h *Hub) DeviceStatus(ctx context.Context, id change.DeviceID) (*DeviceStatus, error) {
+	var d *Device
+	var at change.Cursor
+	facts := newFacts()
+	err := h.view(ctx, func(v View) (err error) {
+		if d, err = readDevice(v, id); err != nil {
+			return err
+		}
+		if at, err = v.Cursor(); err != nil {
+			return err
+		}
+		*facts = *newFacts()
+		return facts.readOne(v, h.shape.Load(), id)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("device %s: %w", id, err)
+	}
+	facts.here = h.visits.here()
+	h.refresh(d)
+	out := facts.status(d, at, h.clock.Now())
+	return &out, nil
 }
 
 func deviceStatus(d *Device, cur change.Cursor, now time.Time) DeviceStatus {

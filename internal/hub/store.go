@@ -112,6 +112,9 @@ type View interface {
 	// Records lists documents of a kind in id order, at most limit: those whose id
 	// begins with a prefix, after an id.
 	Records(kind, prefix, after string, limit int) ([]Record, error)
+	// RecordsBack lists documents of a kind in falling order of ids, at most limit: those
+	// whose id begins with a prefix, before an id; "" means from the last one on.
+	RecordsBack(kind, prefix, before string, limit int) ([]Record, error)
 }
 
 // A Tx is a View that can write. What it wrote is visible to its own reads.

@@ -52,7 +52,11 @@ func (b *batch) fill(rec *Received, t *change.Transaction) error {
 	}
 	whole.Ops, whole.Bases, whole.Unaware = t.Ops, t.Bases, t.Unaware
 	p.Absent, p.Tx = false, change.AppendTransaction(nil, whole)
-	if p.Code == codeUndone { // it is whole now, and waits on for its review
+	no := b.isolated()
+	if no != nil && p.Code != codeUndone {
+		p.Code, p.Reason = no.code, no.reason
+	}
+	if p.Code == codeUndone || no != nil { // it is whole now, and waits on for its review
 		err = errors.Join(keepParked(b.tx, p), tell(b.tx, id, Quarantined, p.Reason))
 	} else {
 		err = b.retryFilled(p)

@@ -1,0 +1,62 @@
+package hub
+
+import (
+	"sync"
+
+	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/rule"
+)
+
+// A Stir is whom something concerns that was committed: asked once for all sessions, it
+// spares those that it does not concern a look into the store.
+type Stir struct {
+	All     bool // anybody
+	Scopes  map[rule.ScopeID]bool
+	Authors map[change.Incarnation]bool // whose transactions were decided
+}
+
+// A Stirrer is a View that can tell. It is optional: without it every commit concerns
+// everybody.
+type Stirrer interface {
+	// Stirred says whom what was committed after a cursor concerns. A cursor that
+	// Check refuses concerns everybody.
+	Stirred(since change.Cursor) (Stir, error)
+}
+
+// heed is what a session waits for. Its methods may be called concurrently.
+type heed struct {
+	mu     sync.Mutex
+	some   bool // what follows is known; until then everything counts
+	scopes []rule.ScopeID
+	author change.Incarnation
+}
+
+// anything is for who is about to look: what is committed from here on may be seen by
+// that look, or not.
+func (h *heed) anything() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.some = false
+}
+
+func (h *heed) only(scopes []rule.ScopeID, author change.Incarnation) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.some, h.scopes, h.author = true, scopes, author
+}
+
+// Heeds reports whether the session should look again after a stir. It may be called
+// at any time.
+func (s *Session) Heeds(st *Stir) bool {
+	s.heed.mu.Lock()
+	defer s.heed.mu.Unlock()
+	if st.All || !s.heed.some || st.Authors[s.heed.author] {
+		return true
+	}
+	for _, sc := range s.heed.scopes {
+		if st.Scopes[sc] {
+			return true
+		}
+	}
+	return false
+}
