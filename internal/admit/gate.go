@@ -112,6 +112,14 @@ func (g *Gate) Refuse(why string) *Busy {
 	return g.refuse(why)
 }
 
+// TurnAway turns somebody away until an appointment of the caller's making.
+func (g *Gate) TurnAway(d time.Duration, why string) *Busy {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.load.Refused++
+	return &Busy{RetryAfter: d, Why: why}
+}
+
 // refuse is called with mu held.
 func (g *Gate) refuse(why string) *Busy {
 	g.load.Refused++
