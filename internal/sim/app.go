@@ -6,18 +6,14 @@ import (
 	"math/rand/v2"
 	"strings"
 
-	"zombiezen.com/go/sqlite"
-
 	"github.com/tidemark-sync/tidemark/change"
-	"github.com/tidemark-sync/tidemark/internal/clock"
-	tsqlite "github.com/tidemark-sync/tidemark/internal/sqlite"
 )
 
 // An app is a program with a connection of its own to one file, which knows
 // nothing of Tidemark but, if aware, the one-line statement that starts a transaction.
 type app struct {
 	name  string
-	conn  *tsqlite.Conn
+	conn  program
 	rng   *rand.Rand
 	aware bool
 	n     int // transactions begun
@@ -28,33 +24,15 @@ type app struct {
 	limit   string   // the kind of its last transaction, when a declared limit refused it
 }
 
-// openApp opens the file with foreign keys on, as applications do, and with
-// SQLite's clock replaced by the virtual one: capture triggers ask it for the time.
-func openApp(name, path string, rng *rand.Rand, wall clock.Clock, aware bool, families Family) (*app, error) {
-	c, err := tsqlite.Open(path, tsqlite.Options{NoSync: true})
-	if err != nil {
-		return nil, err
-	}
-	err = c.CreateFunction("julianday", &sqlite.FunctionImpl{
-		NArgs: -1, AllowIndirect: true,
-		Scalar: func(sqlite.Context, []sqlite.Value) (sqlite.Value, error) {
-			return sqlite.FloatValue(float64(wall.Now().UnixMilli())/86400000 + 2440587.5), nil
-		},
-	})
-	if err == nil {
-		err = tsqlite.Exec(c, `PRAGMA foreign_keys=ON`)
-	}
-	if err != nil {
-		_ = c.Close()
-		return nil, err
-	}
+// newApp is an application over a connection.
+func newApp(name string, c program, rng *rand.Rand, aware bool, families Family) *app {
 	a := &app{name: name, conn: c, rng: rng, aware: aware, frugal: families&Leases != 0, grows: families&Schemas != 0}
 	for _, r := range recipes {
 		if r.family == 0 || r.family&families != 0 {
 			a.recipes = append(a.recipes, r)
 		}
 	}
-	return a, nil
+	return a
 }
 
 // A deed is what one application transaction did, as the oracle remembers it.
@@ -108,45 +86,17 @@ var recipes = []recipe{
 	{"invoice", 12, (*app).invoice, Leases},
 }
 
+// errNothing says that a transaction comes to nothing, and is undone.
+var errNothing = errors.New("nothing to do")
+
 // act runs one random transaction and returns what it did, or nil when it came to nothing.
 func (a *app) act() (*deed, error) {
-	total := 0
-	for _, r := range a.recipes {
-		total += r.weight
-	}
-	pick := a.rng.IntN(total)
-	var r recipe
-	for _, r = range a.recipes {
-		if pick -= r.weight; pick < 0 {
-			break
-		}
-	}
-	a.n++
-	d := &deed{by: a.name, n: a.n, ledger: fmt.Sprintf("%s-%d", a.name, a.n), kind: r.kind, stock: map[string]int64{}, account: map[string]int64{}, whole: a.aware || a.name == "hub"}
-	nothing := fmt.Errorf("nothing to do")
-	err := tsqlite.Immediate(a.conn, func() error {
-		if a.aware {
-			if err := a.exec(`UPDATE _tidemark_tx SET id=id+1`); err != nil {
-				return err
-			}
-		}
-		what := r.kind
-		if r.kind == "poison" {
-			what = "poison"
-		}
-		if err := a.exec(`INSERT INTO ledger (id, what) VALUES (?, ?)`, change.Text(d.ledger), change.Text(what)); err != nil {
-			return err
-		}
-		ok, err := r.cook(a, d)
-		if err == nil && !ok {
-			err = nothing
-		}
-		return err
-	})
-	if a.limit = ""; refused(err) && strings.Contains(err.Error(), "tidemark: ") {
+	r, d := a.begin()
+	err := a.conn.atomic(func() error { return a.perform(r, d) })
+	if a.limit = ""; a.conn.refused(err) && strings.Contains(err.Error(), "tidemark: ") {
 		a.limit = r.kind
 	}
-	if errors.Is(err, nothing) || (err != nil && refused(err)) { // the app's own schema refused: its own affair
+	if errors.Is(err, errNothing) || (err != nil && a.conn.refused(err)) { // the app's own schema refused: its own affair
 		return nil, nil
 	}
 	if err != nil {
@@ -155,18 +105,53 @@ func (a *app) act() (*deed, error) {
 	return d, nil
 }
 
-// refused reports whether the file's own schema, or a declared limit, refused a write.
-func refused(err error) bool {
-	return sqlite.ErrCode(err).ToPrimary() == sqlite.ResultConstraint
+// begin draws what the next transaction is.
+func (a *app) begin() (r recipe, d *deed) {
+	total := 0
+	for _, r := range a.recipes {
+		total += r.weight
+	}
+	pick := a.rng.IntN(total)
+	for _, r = range a.recipes {
+		if pick -= r.weight; pick < 0 {
+			break
+		}
+	}
+	a.n++
+	return r, &deed{by: a.name, n: a.n, ledger: fmt.Sprintf("%s-%d", a.name, a.n), kind: r.kind, stock: map[string]int64{}, account: map[string]int64{}, whole: a.aware || a.atHub()}
 }
 
-func (a *app) exec(sql string, args ...change.Value) error { return tsqlite.Exec(a.conn, sql, args...) }
+// atHub reports whether the application writes to the hub's database.
+func (a *app) atHub() bool { return a.name == "hub" || a.name == "slow" }
+
+// perform does it, within a transaction.
+func (a *app) perform(r recipe, d *deed) error {
+	if a.aware {
+		if err := a.exec(`UPDATE _tidemark_tx SET id=id+1`); err != nil {
+			return err
+		}
+	}
+	what := r.kind
+	if r.kind == "poison" {
+		what = "poison"
+	}
+	if err := a.exec(`INSERT INTO ledger (id, what) VALUES (?, ?)`, change.Text(d.ledger), change.Text(what)); err != nil {
+		return err
+	}
+	ok, err := r.cook(a, d)
+	if err == nil && !ok {
+		err = errNothing
+	}
+	return err
+}
+
+func (a *app) exec(sql string, args ...change.Value) error { return a.conn.exec(sql, args...) }
 
 // any picks a random id of a table, or "".
 func (a *app) any(table string) (string, error) {
 	var ids []string
-	err := tsqlite.Query(a.conn, `SELECT id FROM `+table+` ORDER BY id`, func(s *tsqlite.Stmt) error {
-		ids = append(ids, s.ColumnText(0))
+	err := a.conn.query(`SELECT id FROM `+table+` ORDER BY id`, func(row []change.Value) error {
+		ids = append(ids, row[0].Str())
 		return nil
 	})
 	if err != nil || len(ids) == 0 {
@@ -181,7 +166,7 @@ func (a *app) fresh(kind string) change.Value {
 
 func (a *app) newPatient(*deed) (bool, error) {
 	// An application writes rows of its own site: of a branch it sees patients of.
-	b, ok, err := tsqlite.One(a.conn, `SELECT branch_id FROM patient ORDER BY id LIMIT 1`)
+	b, ok, err := one(a.conn, `SELECT branch_id FROM patient ORDER BY id LIMIT 1`)
 	if err != nil || !ok {
 		return false, err
 	}
@@ -212,7 +197,7 @@ func (a *app) editPatient(d *deed) (bool, error) {
 // overwrite replaces a value and remembers which one its author saw.
 // The file calls the column local.
 func (a *app) overwrite(d *deed, table, id, column, local, next string) error {
-	prev, _, err := tsqlite.One(a.conn, `SELECT `+local+` FROM `+table+` WHERE id=?`, change.Text(id))
+	prev, _, err := one(a.conn, `SELECT `+local+` FROM `+table+` WHERE id=?`, change.Text(id))
 	if err != nil {
 		return err
 	}
@@ -233,7 +218,7 @@ func (a *app) sell(d *deed) (bool, error) {
 	if id == "" {
 		return false, err
 	}
-	if a.frugal && a.name == "hub" {
+	if a.frugal && a.atHub() {
 		return false, nil // what a device may sell by itself is not for others to sell
 	}
 	n := int64(1 + a.rng.IntN(3))
@@ -303,7 +288,7 @@ func (a *app) restock(d *deed) (bool, error) {
 }
 
 func (a *app) renameKey(*deed) (bool, error) {
-	id, ok, err := tsqlite.One(a.conn, `SELECT id FROM patient WHERE NOT EXISTS (SELECT 1 FROM visit WHERE patient_id=patient.id) ORDER BY id LIMIT 1`)
+	id, ok, err := one(a.conn, `SELECT id FROM patient WHERE NOT EXISTS (SELECT 1 FROM visit WHERE patient_id=patient.id) ORDER BY id LIMIT 1`)
 	if err != nil || !ok {
 		return false, err
 	}
@@ -349,5 +334,5 @@ func (a *app) replaceStock(d *deed) (bool, error) {
 		return false, err
 	}
 	d.stock[id]++
-	return true, a.exec(`INSERT OR REPLACE INTO stock (id, item, qty, low) SELECT id, item, qty+1, low FROM stock WHERE id=?`, change.Text(id))
+	return true, a.exec(a.conn.words().replace, change.Text(id))
 }

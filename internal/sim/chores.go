@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -23,6 +24,9 @@ func (w *world) chores() error {
 
 // tend lets the hub do its chores, and reports whether that changed anything.
 func (w *world) tend() (busy bool, err error) {
+	if err := errors.Join(w.catchUp(), w.turn()); err != nil {
+		return false, err
+	}
 	was, err := w.standing()
 	if err != nil {
 		return false, err

@@ -207,7 +207,7 @@ func (s *street) one(path, sql string) string {
 	c, err := tsqlite.Open(path, tsqlite.Options{ReadOnly: true})
 	s.must(err)
 	defer c.Close()
-	out, err := rows(c, sql)
+	out, err := rows(file{c}, sql)
 	s.must(err)
 	return fmt.Sprint(out)
 }

@@ -18,4 +18,11 @@
 // at a site first, numbers and stock are handed out, a site dies and its sealed outbox
 // is carried to the hub. Then the network comes back,
 // everything is delivered, and the world is compared with what the oracle kept.
+//
+// The hub's database is a SQLite file, or one on a PostgreSQL server, see TestSeedsPostgres:
+// then two or three processes may serve it, which are told late of what the others do, other
+// programs keep transactions open or commit in the middle of the hub's, connections are
+// cut, the server is killed, and its whole disk is put back. The server's clock is the
+// virtual one; the transaction numbers that it gives out are its own, and no oracle
+// knows them.
 package sim

@@ -11,15 +11,19 @@ type Family uint16
 
 // The families.
 const (
-	Clones    Family = 1 << iota // a site's file is copied, and both go on
-	Rollbacks                    // an old copy of the hub's file is put in its place
-	Schemas                      // columns are added, renamed and dropped
-	Leases                       // numbers from ranges, counters with a floor
-	Parcels                      // a site dies, and its sealed outbox is carried to the hub
-	Plain     Family = 1 << 15   // none of them
+	Clones     Family = 1 << iota // a site's file is copied, and both go on
+	Rollbacks                     // an old copy of the hub's file is put in its place
+	Schemas                       // columns are added, renamed and dropped
+	Leases                        // numbers from ranges, counters with a floor
+	Parcels                       // a site dies, and its sealed outbox is carried to the hub
+	Together                      // two or three processes serve the hub's database
+	Lingering                     // other programs' transactions stay open while the hub goes on
+	Outages                       // connections to the database are cut, and its server is killed
+	Collisions                    // other programs commit while the hub is in the middle of a transaction
+	Plain      Family = 1 << 15   // none of them
 )
 
-var familyNames = []string{"clones", "rollbacks", "schemas", "leases", "parcels"}
+var familyNames = []string{"clones", "rollbacks", "schemas", "leases", "parcels", "together", "lingering", "outages", "collisions"}
 
 func (f Family) String() string {
 	var out []string
@@ -44,6 +48,17 @@ func drawFamilies(seed uint64) (f Family) {
 	}
 	if f == 0 {
 		return Plain
+	}
+	return f
+}
+
+// drawServerFamilies draws those that only a hub on a database server can have.
+func drawServerFamilies(seed uint64) (f Family) {
+	rng := rand.New(newRand(seed, "server families"))
+	for one := Together; one <= Collisions; one <<= 1 {
+		if rng.IntN(3) == 0 {
+			f |= one
+		}
 	}
 	return f
 }

@@ -23,6 +23,9 @@ type nodeClock struct {
 	world *clock.Manual
 	skew  time.Duration
 	armed int
+
+	fuse int // like armed, for blow
+	blow func()
 }
 
 func (c *nodeClock) Now() time.Time {
@@ -31,6 +34,11 @@ func (c *nodeClock) Now() time.Time {
 }
 
 func (c *nodeClock) strike() {
+	if c.fuse > 0 {
+		if c.fuse--; c.fuse == 0 {
+			c.blow()
+		}
+	}
 	if c.armed > 0 {
 		if c.armed--; c.armed == 0 {
 			panic(crash{})
@@ -58,7 +66,7 @@ func newRand(seed uint64, salt string) *rand.ChaCha8 {
 // survive runs fn and reports whether the machine crashed in it.
 func survive(c *nodeClock, fn func() error) (crashed bool, err error) {
 	defer func() {
-		c.armed = 0
+		c.armed, c.fuse = 0, 0
 		if p := recover(); p != nil {
 			if _, ok := p.(crash); !ok {
 				panic(p)

@@ -7,7 +7,6 @@ import (
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/rule"
-	tsqlite "github.com/tidemark-sync/tidemark/internal/sqlite"
 )
 
 // invoiceDDL is a table whose numbers people read out on the telephone: no two rows
@@ -29,7 +28,7 @@ func declareLeases(r *rule.Rules) {
 
 // invoice takes the next number of the file, by name or by leaving it out.
 func (a *app) invoice(d *deed) (bool, error) {
-	if a.name == "hub" {
+	if a.atHub() {
 		return false, nil
 	}
 	id := a.fresh("i")
@@ -42,7 +41,7 @@ func (a *app) invoice(d *deed) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	no, ok, err := tsqlite.One(a.conn, `SELECT no FROM invoice WHERE id=?`, id)
+	no, ok, err := one(a.conn, `SELECT no FROM invoice WHERE id=?`, id)
 	if err != nil || !ok {
 		return false, err
 	}

@@ -21,6 +21,7 @@ type mutant struct {
 	also   []patch // made together with it
 	seeds  int     // how many histories it may take to be caught; 0 means 60
 	play   Family  // the families to play; 0: those that each seed draws
+	server bool    // the hub's database is on a PostgreSQL server
 }
 
 // A patch is one replacement of text.
@@ -35,7 +36,7 @@ func TestMutants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range mutants {
+	for _, m := range append(mutants, serverMutants...) {
 		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
 			catch(t, root, m)
@@ -57,6 +58,9 @@ func catch(t *testing.T, root string, m mutant) {
 	run := exec.Command(binary, "-test.run", "^TestUntilFailure$", "-test.timeout", "10m")
 	run.Dir = filepath.Join(root, "internal", "sim")
 	run.Env = append(os.Environ(), "GOMAXPROCS=1", "TIDEMARK_MUTANT_SEEDS="+jsonInt(m.seeds), "TIDEMARK_MUTANT_FAMILIES="+jsonInt(int(m.play)))
+	if m.server {
+		run.Env = append(run.Env, "TIDEMARK_MUTANT_SERVER=1")
+	}
 	out, err := run.CombinedOutput()
 	if err == nil {
 		t.Fatalf("not caught in %d histories:\n%s", m.seeds, out)
@@ -124,8 +128,16 @@ func TestUntilFailure(t *testing.T) {
 	if err := json.Unmarshal([]byte(os.Getenv("TIDEMARK_MUTANT_FAMILIES")), &play); err != nil {
 		play = 0
 	}
+	var at *server
+	if os.Getenv("TIDEMARK_MUTANT_SERVER") != "" {
+		at = startServer(t)
+	}
 	for seed := uint64(1); seed <= uint64(n); seed++ {
-		if _, err := Run(Options{Seed: seed, Dir: dir(t), Families: play}); err != nil {
+		opt := Options{Seed: seed, Dir: dir(t), Families: play}
+		if at != nil {
+			opt.base = at.base(seed)
+		}
+		if _, err := Run(opt); err != nil {
 			t.Fatal(shorten(err))
 		}
 	}

@@ -36,7 +36,10 @@ func reencode(m wire.Message) (wire.Message, error) {
 // dial opens a new session for a site.
 func (w *world) dial(s *site) error {
 	w.cut(s)
-	l := &link{hs: w.hub.hub.NewSession(s.device)}
+	if err := w.turn(); err != nil {
+		return err
+	}
+	l := &link{hs: w.hub.hub.NewSession(s.device), at: w.hub.process}
 	l.es = edge.NewSession(s.engine, edge.SessionConfig{Device: s.device})
 	s.link = l
 	w.logf("e%d dials", s.n)
@@ -50,7 +53,7 @@ func (w *world) cut(s *site) {
 	}
 	if w.rng.IntN(2) == 0 {
 		for _, m := range s.link.up {
-			s.late = append(s.late, lateMessage{s.link.hs, m})
+			s.late = append(s.late, lateMessage{s.link.hs, s.link.at, m})
 		}
 	}
 	w.logf("e%d cut, %d up, %d down under way", s.n, len(s.link.up), len(s.link.down))
@@ -69,13 +72,24 @@ func (w *world) atSite(s *site, fn func() error) error {
 	return w.settleError(s, err)
 }
 
-// atHub runs a call on the hub's machine on behalf of a site's session.
+// atHub runs a call on the machine of the process that has a site's session.
 func (w *world) atHub(s *site, fn func() error) error {
+	w.hub.process = s.link.at
+	meanwhile := w.interfere()
 	crashed, err := survive(w.hub.clock, fn)
+	if meanwhile.err != nil {
+		return meanwhile.err
+	}
+	if !crashed && meanwhile.lost && err != nil {
+		w.logf("hub lost its database: %v", err)
+		w.sometimes("the database was lost in a call")
+		w.cut(s)
+		return nil
+	}
 	if crashed {
 		w.sometimes("hub crashed in a call")
 		w.logf("hub crashes")
-		return w.restartHub()
+		return w.kill(w.hub.process)
 	}
 	return w.settleError(s, err)
 }
@@ -106,14 +120,6 @@ func (w *world) restartSite(s *site) error {
 	return w.bootSite(s)
 }
 
-func (w *world) restartHub() error {
-	w.hangUp()
-	if err := w.hub.store.Close(); err != nil {
-		return fmt.Errorf("close hub: %w", err)
-	}
-	return w.bootHub()
-}
-
 // chance draws a countdown: mostly 0 (nothing happens), else a small number.
 func (w *world) chance(oneIn, upTo int) int {
 	if w.opt.calm || w.rng.IntN(oneIn) != 0 {
@@ -131,7 +137,7 @@ func (w *world) deliverUp(s *site) error {
 	m := l.up[0]
 	l.up = l.up[1:]
 	w.logf("e%d → hub %s", s.n, describe(m))
-	w.hub.clock.armed = w.chance(60, 6)
+	l.at.clock.armed = w.hubChance()
 	cut := w.chance(60, 3)
 	if err := w.atHub(s, func() error { return l.hs.Receive(w.ctx, m, w.post(&l.down, cut)) }); err != nil {
 		return err
@@ -171,6 +177,7 @@ func (w *world) deliverLate(s *site) error {
 	s.late = append(s.late[:i:i], s.late[i+1:]...)
 	w.logf("e%d → hub late %s", s.n, describe(m.m))
 	w.sometimes("late message")
+	w.hub.process = m.at
 	crashed, err := survive(w.hub.clock, func() error {
 		return m.hs.Receive(w.ctx, m.m, func(wire.Message) error { return nil })
 	})

@@ -6,7 +6,6 @@ import (
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
-	tsqlite "github.com/tidemark-sync/tidemark/internal/sqlite"
 )
 
 // counters are the columns that add up, of tables that every site holds whole.
@@ -87,13 +86,13 @@ func (w *world) waiting(s *site, parked map[change.TxID]hub.Parked) (sum map[str
 
 func (w *world) checkCounter(s *site, table, column string, waits map[string]int64) error {
 	var errs []error
-	err := tsqlite.Query(w.hub.app.conn, `SELECT id, `+column+` FROM `+table, func(q *tsqlite.Stmt) error {
-		id := tsqlite.Column(q, 0)
-		want := q.ColumnInt64(1) + waits[table+" "+change.Key{id}.String()]
-		got, ok, err := tsqlite.One(s.app.conn, `SELECT `+column+` FROM `+table+` WHERE id=?`, id)
+	err := w.hub.app.conn.query(`SELECT id, `+column+` FROM `+table, func(row []change.Value) error {
+		id := row[0]
+		want := row[1].Int() + waits[table+" "+change.Key{id}.String()]
+		got, ok, err := one(s.app.conn, `SELECT `+column+` FROM `+table+` WHERE id=?`, id)
 		if err == nil && ok && got.Int() != want {
 			errs = append(errs, fmt.Errorf("I4: e%d shows %d for %s of %s %s; the hub has %d, and what waits makes that %d",
-				s.n, got.Int(), column, table, id.Str(), q.ColumnInt64(1), want))
+				s.n, got.Int(), column, table, id.Str(), row[1].Int(), want))
 		}
 		return err
 	})

@@ -112,6 +112,9 @@ func (w *world) carryAll() error {
 }
 
 func (w *world) takeIn(p *packet) error {
+	if err := w.turn(); err != nil {
+		return err
+	}
 	h := w.hub.hub
 	open, err := h.OpenParcel(bytes.NewReader(p.body), int64(len(p.body)), parcel.Limits())
 	if err != nil {

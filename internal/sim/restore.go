@@ -7,7 +7,6 @@ import (
 	"os"
 
 	"github.com/tidemark-sync/tidemark/change"
-	tsqlite "github.com/tidemark-sync/tidemark/internal/sqlite"
 )
 
 // backup copies a site's file as a backup program would: a consistent copy that
@@ -18,7 +17,7 @@ func (w *world) backup(s *site) error {
 	}
 	s.copies++
 	path := fmt.Sprintf("%s.copy%d", s.path, s.copies)
-	if err := tsqlite.Exec(s.app.conn, `VACUUM INTO ?`, change.Text(path)); err != nil {
+	if err := s.app.conn.exec(`VACUUM INTO ?`, change.Text(path)); err != nil {
 		return fmt.Errorf("copy e%d: %w", s.n, err)
 	}
 	s.backup, s.backupAt, s.backupHolds = path, s.app.n, maps.Clone(s.holds)

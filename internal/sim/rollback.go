@@ -3,22 +3,19 @@ package sim
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
-	tsqlite "github.com/tidemark-sync/tidemark/internal/sqlite"
 )
 
-// backupHub copies the hub's file as it stands between two commits.
+// backupHub copies the hub's database as it stands between two commits.
 func (w *world) backupHub() error {
 	h := w.hub
-	path := h.path + ".copy"
-	if err := errors.Join(removeDatabase(path), copyDatabase(h.path, path)); err != nil {
+	if err := errors.Join(w.settleSlow(true), h.base.copy()); err != nil {
 		return fmt.Errorf("copy the hub: %w", err)
 	}
-	h.backup, h.backupAt = path, w.step
+	h.backup, h.backupAt = true, w.step
 	w.logf("hub is backed up")
 	return nil
 }
@@ -33,31 +30,28 @@ const (
 	recovers                 // nothing: the hub is configured to help itself
 )
 
-// rollbackHub puts an old copy of the hub's file in its place. Devices hold what it
+// rollbackHub puts an old copy of the hub's database in its place. Devices hold what it
 // no longer has.
 func (w *world) rollbackHub() error {
 	h := w.hub
-	if h.backup == "" || w.behind() {
+	if !h.backup || w.behind() {
 		return nil
 	}
-	if err := w.letGo(); err != nil {
+	if err := errors.Join(w.settleSlow(false), w.letGo()); err != nil {
 		return err
 	}
-	w.hangUp()
+	w.hangUp(nil)
 	end, err := w.end()
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(h.app.conn.Close(), h.store.Close(), removeDatabase(h.path), os.Rename(h.backup, h.path)); err != nil {
+	if err := errors.Join(h.app.conn.Close(), w.closeHub(), h.base.putBack(), h.base.at(w.time.Now())); err != nil {
 		return fmt.Errorf("put the hub back: %w", err)
-	}
-	if err := os.Rename(h.backup+"-wal", h.path+"-wal"); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
 	}
 	says := word(w.rng.IntN(4))
 	w.logf("hub is put back to step %d, word %d", h.backupAt, says)
 	w.sometimes("hub put back")
-	h.backup, h.put = "", true
+	h.backup, h.put = false, true
 	n, app := h.app.n, h.app
 	h.app, h.recover = nil, says == recovers
 	if err := w.bootHub(); err != nil {
@@ -108,14 +102,6 @@ func (w *world) compare(end change.Cursor) error {
 	return err
 }
 
-// hangUp ends all connections to the hub: its process is gone.
-func (w *world) hangUp() {
-	for _, s := range w.edges {
-		w.cut(s)
-		s.late = nil
-	}
-}
-
 // sayRestored is the operator's word, given at a start of the hub.
 func (w *world) sayRestored(mode change.BranchMode) error {
 	w.logf("the operator says: %s", mode)
@@ -140,7 +126,10 @@ func (w *world) word() error {
 	if !w.behind() {
 		return nil
 	}
-	w.hangUp()
+	if err := w.person(); err != nil || !w.behind() {
+		return err
+	}
+	w.hangUp(nil)
 	mode := change.Restored
 	if w.rng.IntN(3) == 0 {
 		mode = change.Undone
@@ -150,7 +139,8 @@ func (w *world) word() error {
 
 // undo marks what the hub had confirmed to its devices, as their files have it, and
 // has no longer: put back on purpose, it must not take that back by itself. What an
-// earlier life that ended otherwise had confirmed is none of that.
+// earlier life that ended otherwise had confirmed is none of that, and neither is what
+// it has in quarantine: the person who mends what that waits for lets it in.
 func (w *world) undo(line []change.Branch, by change.Epoch) error {
 	confirmed := map[string]bool{}
 	for _, s := range w.edges {
@@ -166,12 +156,16 @@ func (w *world) undo(line []change.Branch, by change.Epoch) error {
 			delete(confirmed, ledger)
 		}
 	}
+	known, err := w.received()
+	if err != nil {
+		return err
+	}
 	for _, d := range w.oracle.deeds {
 		at, err := w.atHubNow(d)
 		if err != nil {
 			return err
 		}
-		if !at && confirmed[d.ledger] {
+		if !at && !known[d.ledger] && confirmed[d.ledger] {
 			d.undone = by
 		}
 	}
@@ -181,9 +175,9 @@ func (w *world) undo(line []change.Branch, by change.Epoch) error {
 // confirmed adds to a set what a site's file knows as confirmed by the last life of
 // a line, or by one that left the line there.
 func (w *world) confirmed(s *site, line []change.Branch, to map[string]bool) error {
-	err := tsqlite.Query(s.app.conn, `SELECT body, epoch FROM _tidemark_outbox UNION ALL SELECT body, epoch FROM _tidemark_redo`, func(q *tsqlite.Stmt) error {
-		t, err := change.DecodeTransaction([]byte(tsqlite.Column(q, 0).Str()))
-		if err == nil && w.endsWith(line, change.Epoch(q.ColumnInt64(1))) {
+	err := s.app.conn.query(`SELECT body, epoch FROM _tidemark_outbox UNION ALL SELECT body, epoch FROM _tidemark_redo`, func(row []change.Value) error {
+		t, err := change.DecodeTransaction([]byte(row[0].Str()))
+		if err == nil && w.endsWith(line, change.Epoch(row[1].Int())) {
 			ledgers(t, to)
 		}
 		return err
@@ -262,7 +256,9 @@ func (o *oracle) applied(p *hub.Parked) {
 }
 
 // behind reports whether the hub waits for a word.
-func (w *world) behind() bool { return w.hub.hub.Behind() != nil }
+func (w *world) behind() bool {
+	return slices.ContainsFunc(w.hub.all, func(p *process) bool { return p.hub.Behind() != nil })
+}
 
 // letGo notes which transactions a person has let go of: with the hub put back
 // they may come again, or not.

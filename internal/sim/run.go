@@ -8,7 +8,6 @@ import (
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/rule"
-	tsqlite "github.com/tidemark-sync/tidemark/internal/sqlite"
 	"github.com/tidemark-sync/tidemark/internal/wire"
 )
 
@@ -33,6 +32,9 @@ func Run(opt Options) (res Result, err error) {
 	}
 	if err := w.checkEnd(); err != nil {
 		return res, fmt.Errorf("seed %d (%s), at rest: %w", opt.Seed, w.opt.Families, err)
+	}
+	if opt.atRest != nil {
+		return res, opt.atRest(w)
 	}
 	return res, nil
 }
@@ -62,9 +64,9 @@ var moves = []move{
 	}, 0},
 	{1, func(w *world, _ *site) error {
 		w.logf("hub is killed")
-		return w.restartHub()
+		return w.killOne()
 	}, 0},
-	{10, func(w *world, _ *site) error { w.pass(); return w.chores() }, 0},
+	{10, func(w *world, _ *site) error { return errors.Join(w.pass(), w.chores()) }, 0},
 	{2, func(w *world, s *site) error { w.jump(s); return nil }, 0},
 	{2, func(w *world, _ *site) error { return w.prune() }, 0},
 	{2, (*world).regrant, 0},
@@ -81,6 +83,9 @@ var moves = []move{
 	{2, (*world).pack, Parcels},
 	{1, (*world).bury, Parcels},
 	{3, func(w *world, _ *site) error { return w.carry() }, Parcels},
+	{6, func(w *world, _ *site) error { return w.linger() }, Lingering},
+	{2, func(w *world, _ *site) error { return w.cutBase() }, Outages},
+	{1, func(w *world, _ *site) error { return w.crashBase() }, Outages},
 }
 
 func (w *world) play() error {
@@ -163,13 +168,14 @@ func (w *world) hubWrites() error {
 }
 
 // pass lets time go by: mostly moments, sometimes weeks.
-func (w *world) pass() {
+func (w *world) pass() error {
 	d := time.Duration(1+w.rng.IntN(5000)) * time.Millisecond
 	if w.rng.IntN(8) == 0 {
 		d = time.Duration(1+w.rng.IntN(21*24)) * time.Hour
 	}
 	w.time.Advance(d)
 	w.logf("%v pass", d)
+	return w.hub.base.at(w.time.Now())
 }
 
 // jump sets a site's clock wrong, back or far ahead (trap D6).
@@ -187,6 +193,9 @@ func (w *world) prune() error {
 	if w.rng.IntN(3) == 0 {
 		age = 0
 	}
+	if err := w.turn(); err != nil {
+		return err
+	}
 	_, err := w.hub.store.Prune(w.ctx, w.time.Now().Add(-age))
 	w.logf("log pruned to %v", age)
 	return err
@@ -202,6 +211,9 @@ func (w *world) regrant(s *site) error {
 	}
 	w.logf("e%d granted %d scopes", s.n, len(grants))
 	w.sometimes("scopes changed")
+	if err := w.turn(); err != nil {
+		return err
+	}
 	err := w.hub.hub.SetGrants(w.ctx, s.name(), grants)
 	if errors.Is(err, hub.ErrNotFound) && w.hub.put {
 		return nil // made after the copy that the hub runs on
@@ -214,6 +226,9 @@ func (w *world) regrant(s *site) error {
 func (w *world) operate(all bool) error {
 	if w.behind() {
 		return nil
+	}
+	if err := w.person(); err != nil {
+		return err
 	}
 	parked, err := w.hub.hub.Queue(w.ctx, change.DeviceID{})
 	if err != nil {
@@ -255,6 +270,9 @@ func (w *world) operate(all bool) error {
 func (w *world) rest() error {
 	w.opt.calm = true
 	w.time.Advance(time.Hour)
+	if err := errors.Join(w.settleSlow(true), w.hub.base.at(w.time.Now())); err != nil {
+		return err
+	}
 	for _, s := range w.edges {
 		for len(s.late) > 0 {
 			if err := w.deliverLate(s); err != nil {
@@ -307,6 +325,11 @@ func (w *world) quiet() error {
 		if err := w.word(); err != nil {
 			return err
 		}
+		if told, err := w.hearAll(); err != nil {
+			return err
+		} else if told {
+			busy = true
+		}
 		for _, s := range w.edges {
 			if s.link == nil {
 				if err := w.dial(s); err != nil {
@@ -357,20 +380,6 @@ func (w *world) tick() (busy bool, err error) {
 		w.sometimes("found at a tick")
 	}
 	return busy, nil
-}
-
-// rows reads a query as text lines, for comparing.
-func rows(c *tsqlite.Conn, sql string) ([]string, error) {
-	var out []string
-	err := tsqlite.Query(c, sql, func(s *tsqlite.Stmt) error {
-		k := make(change.Key, s.ColumnCount())
-		for i := range k {
-			k[i] = tsqlite.Column(s, i)
-		}
-		out = append(out, k.String())
-		return nil
-	})
-	return out, err
 }
 
 // summary names the rows of a parked transaction for the trace.

@@ -1,13 +1,13 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/rule"
-	tsqlite "github.com/tidemark-sync/tidemark/internal/sqlite"
 )
 
 // The life of table once: each file goes through its versions by itself, the hub's
@@ -27,22 +27,13 @@ var onceDDL = [lastVersion + 1]string{
 	`CREATE TABLE once (id TEXT PRIMARY KEY, content TEXT)`,
 }
 
-// migrations lead from each version to the next, as people do it with the plain
-// sqlite3 shell.
-var migrations = [lastVersion][]string{
-	{`ALTER TABLE once ADD COLUMN extra TEXT`},
-	{`ALTER TABLE once RENAME COLUMN body TO content`},
-	{`CREATE TABLE once2 (id TEXT PRIMARY KEY, content TEXT)`, `INSERT INTO once2 SELECT id, content FROM once`,
-		`DROP TABLE once`, `ALTER TABLE once2 RENAME TO once`},
-}
-
-// versionOf reads which version a file's table once has.
-func versionOf(c *tsqlite.Conn) (int, error) {
-	cols, err := rows(c, `SELECT name FROM pragma_table_info('once')`)
+// versionOf reads which version a database's table once has.
+func versionOf(p program) (int, error) {
+	cols, err := p.columns("once")
 	if err != nil {
 		return 0, err
 	}
-	has := func(name string) bool { return slices.Contains(cols, "'"+name+"'") }
+	has := func(name string) bool { return slices.Contains(cols, name) }
 	switch {
 	case has("body") && has("extra"):
 		return 1, nil
@@ -100,31 +91,19 @@ func (w *world) rules(version int) *rule.Rules {
 	return r
 }
 
-// migrate takes a file's table once to its next version, behind Tidemark's back.
-func migrate(c *tsqlite.Conn, version int) error {
-	return tsqlite.Immediate(c, func() error {
-		for _, sql := range migrations[version] {
-			if err := tsqlite.Exec(c, sql); err != nil {
-				return fmt.Errorf("%s: %w", sql, err)
-			}
-		}
-		return nil
-	})
-}
-
 // migrateHub changes the hub's table and the rules with it.
 func (w *world) migrateHub() error {
 	h := w.hub
 	if h.version == lastVersion {
 		return nil
 	}
-	if err := migrate(h.app.conn, h.version); err != nil {
+	if err := errors.Join(w.settleSlow(true), migrate(h.app.conn, h.version)); err != nil {
 		return fmt.Errorf("migrate the hub: %w", err)
 	}
 	h.version++
 	w.logf("hub's table is of version %d", h.version)
 	w.sometimes(fmt.Sprintf("hub at version %d", h.version))
-	return h.hub.Reload(w.ctx, w.rules(h.version))
+	return h.base.adopt(w, w.rules(h.version))
 }
 
 // migrateSite changes a site's table.

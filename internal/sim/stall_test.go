@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"github.com/tidemark-sync/tidemark/change"
-	tsqlite "github.com/tidemark-sync/tidemark/internal/sqlite"
 )
 
 // deliverAll delivers what is under way without telling the edge of local writes.
@@ -42,7 +41,7 @@ func TestNoWriteWaitsForTheNext(t *testing.T) {
 		}
 	}
 	write := func(id string) {
-		if err := tsqlite.Exec(s.app.conn, `INSERT INTO ledger VALUES (?, 'x')`, change.Text(id)); err != nil {
+		if err := s.app.exec(`INSERT INTO ledger VALUES (?, 'x')`, change.Text(id)); err != nil {
 			t.Fatal(err)
 		}
 	}

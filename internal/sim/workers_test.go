@@ -3,7 +3,9 @@ package sim
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,6 +22,7 @@ type stripe struct {
 	First    uint64
 	Last     uint64
 	Families Family // 0: those that each seed draws
+	Server   bool   // the hub's database is on a PostgreSQL server, of the worker's own
 }
 
 // A verdict is what a worker says of one history, as a line of JSON.
@@ -31,12 +34,12 @@ type verdict struct {
 
 const stripeVar, verdictMark = "TIDEMARK_SIM_STRIPE", "verdict "
 
-// playAll plays seeds on two workers and returns what they reached between them.
+// playAll plays a stripe's seeds on two workers and returns what they reached between them.
 // Workers are processes of their own with one processor each: SQLite's
 // memory allocator has one lock for a whole process, and two histories in one
 // process wait for it half of the time. Under a coverage measurement, which ends
 // at the process, they are goroutines.
-func playAll(t *testing.T, first uint64, n int) (some map[string]int, failed int) {
+func playAll(t *testing.T, whole stripe) (some map[string]int, failed int) {
 	t.Helper()
 	some = map[string]int{}
 	var mu sync.Mutex
@@ -54,10 +57,13 @@ func playAll(t *testing.T, first uint64, n int) (some map[string]int, failed int
 	}
 	var wg sync.WaitGroup
 	for i := range uint64(workers) {
-		part := stripe{First: first + i, Last: first + uint64(n) - 1, Families: Family(*force)}
+		part := whole
+		part.First += i
 		wg.Go(func() {
-			if testing.CoverMode() != "" || n < 20 {
-				part.play(take)
+			if testing.CoverMode() != "" || whole.Last-whole.First < 20 {
+				if err := part.play(take); err != nil {
+					t.Errorf("worker from seed %d: %v", part.First, err)
+				}
 			} else if err := part.apart(take); err != nil {
 				t.Errorf("worker from seed %d: %v", part.First, err)
 			}
@@ -67,14 +73,24 @@ func playAll(t *testing.T, first uint64, n int) (some map[string]int, failed int
 	return some, failed
 }
 
-func (s stripe) play(take func(verdict)) {
+func (s stripe) play(take func(verdict)) (err error) {
+	var at *server
+	if s.Server {
+		if at, err = newServer(context.Background()); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, at.Close()) }()
+	}
 	for seed := s.First; seed <= s.Last; seed += workers {
 		d, err := os.MkdirTemp(dirBase(), "tidemark-sim")
 		if err != nil {
-			take(verdict{Seed: seed, Failed: err.Error()})
-			return
+			return err
 		}
-		res, err := Run(Options{Seed: seed, Dir: d, Families: s.Families})
+		opt := Options{Seed: seed, Dir: d, Families: s.Families}
+		if at != nil {
+			opt.base = at.base(seed)
+		}
+		res, err := Run(opt)
 		v := verdict{Seed: seed, Some: res.Sometimes}
 		if err != nil {
 			v.Failed = shorten(err)
@@ -82,6 +98,7 @@ func (s stripe) play(take func(verdict)) {
 		_ = os.RemoveAll(d)
 		take(v)
 	}
+	return nil
 }
 
 // apart plays a stripe in a process of its own.
@@ -130,7 +147,7 @@ func TestWorker(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.play(func(v verdict) {
+	err := s.play(func(v verdict) {
 		js, err := json.Marshal(v)
 		if err != nil {
 			t.Fatal(err)
@@ -139,4 +156,7 @@ func TestWorker(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/parcel"
 	"github.com/tidemark-sync/tidemark/internal/rule"
-	tsqlite "github.com/tidemark-sync/tidemark/internal/sqlite"
 	store "github.com/tidemark-sync/tidemark/internal/store/sqlite"
 	"github.com/tidemark-sync/tidemark/internal/wire"
 )
@@ -31,8 +30,13 @@ type Options struct {
 	Log func(string)
 	// Families are the kinds of hard history; 0 draws them from the seed.
 	Families Family
+	// Processes is how many serve the hub's database together; 0 is one.
+	Processes int
 
-	calm bool // no more faults: the history is being brought to rest
+	base   base               // the hub's database; nil is a SQLite file
+	sturdy bool               // the hub's processes never crash
+	atRest func(*world) error // looks at the world at the end, nil: nobody does
+	calm   bool               // no more faults: the history is being brought to rest
 }
 
 // A Result is what a history came to.
@@ -68,23 +72,23 @@ type world struct {
 	some map[string]int
 }
 
-// hubNode is the hub's machine.
+// hubNode is the hub.
 type hubNode struct {
-	path  string
-	clock *nodeClock
-	rand  *nodeRand
-	store *store.Store
-	hub   *hub.Hub
-	app   *app // another program that writes plain SQL to the hub's file
+	*process // the one that acts now
+	all      []*process
+	rng      *rand.Rand // says which one does
+	base     base
+	app      *app       // another program that writes plain SQL to the hub's database
+	slow     *lingering // one that takes its time, nil: there is none
 
 	version int         // of table once
 	key     *parcel.Key // of sealed outboxes
 	put     bool        // it was put back at least once
 	tended  time.Time   // when it last did its chores
 
-	backup   string // a copy of the file, "" when there is none
-	backupAt int    // the step it was made at
-	recover  bool   // configured to help itself when it is behind its devices
+	backup   bool // there is a copy
+	backupAt int  // the step it was made at
+	recover  bool // configured to help itself when it is behind its devices
 }
 
 // A site is one edge machine and its link to the hub.
@@ -113,11 +117,13 @@ type site struct {
 type link struct {
 	es       *edge.Session
 	hs       *hub.Session
+	at       *process // where the hub's end is
 	up, down []wire.Message
 }
 
 type lateMessage struct {
 	hs *hub.Session
+	at *process
 	m  wire.Message
 }
 
@@ -133,6 +139,12 @@ func newWorld(opt Options) (*world, error) {
 		trace: fnv.New64a(), some: map[string]int{}}
 	if opt.Families == 0 {
 		w.opt.Families = drawFamilies(opt.Seed)
+		if opt.base != nil {
+			w.opt.Families |= drawServerFamilies(opt.Seed)
+		}
+	}
+	if w.opt.Processes == 0 && w.opt.Families&Together != 0 {
+		w.opt.Processes = 2 + int(opt.Seed%2)
 	}
 	for _, m := range moves {
 		if m.family == 0 || m.family&w.opt.Families != 0 {
@@ -163,35 +175,37 @@ func (w *world) logf(format string, args ...any) {
 func (w *world) sometimes(what string) { w.some[what]++ }
 
 func (w *world) makeHub() error {
-	h := &hubNode{path: filepath.Join(w.opt.Dir, "hub.db"), clock: &nodeClock{world: w.time}}
-	h.rand = &nodeRand{src: newRand(w.opt.Seed, "hub"), clock: h.clock}
-	w.hub = h
+	h := &hubNode{base: w.opt.base, all: w.newProcesses(w.opt.Processes), rng: processRand(w.opt.Seed)}
+	if h.base == nil {
+		h.base = &fileBase{path: filepath.Join(w.opt.Dir, "hub.db")}
+	}
+	h.process, w.hub = h.all[0], h
 	key, err := parcel.NewKey()
 	if err != nil {
 		return err
 	}
 	h.key = key
-	if err := store.Create(h.path, w.ddl(clinicDDL, 0)); err != nil {
+	if err := errors.Join(h.base.create(w.ddl(clinicDDL, 0)), h.base.at(w.time.Now())); err != nil {
 		return err
 	}
-	seed, err := tsqlite.Open(h.path, tsqlite.Options{NoSync: true})
+	seed, err := h.base.connect(h.clock)
 	if err != nil {
 		return err
 	}
-	err = tsqlite.Immediate(seed, func() error { return w.seedRows(seed) })
+	err = seed.atomic(func() error { return w.seedRows(seed) })
 	if err = errors.Join(err, seed.Close()); err != nil {
 		return err
 	}
 	return w.bootHub()
 }
 
-func (w *world) seedRows(c *tsqlite.Conn) error {
+func (w *world) seedRows(c program) error {
 	for _, b := range branches {
-		if err := tsqlite.Exec(c, `INSERT INTO branch VALUES (?, 'branch')`, change.Text(b)); err != nil {
+		if err := c.exec(`INSERT INTO branch VALUES (?, 'branch')`, change.Text(b)); err != nil {
 			return err
 		}
 		for i := range 3 {
-			err := tsqlite.Exec(c, `INSERT INTO patient (id, branch_id, name, phone, note) VALUES (?, ?, 'n', 'p', 'a b c')`,
+			err := c.exec(`INSERT INTO patient (id, branch_id, name, phone, note) VALUES (?, ?, 'n', 'p', 'a b c')`,
 				change.Text(fmt.Sprintf("p-%s-%d", b, i)), change.Text(b))
 			if err != nil {
 				return err
@@ -204,12 +218,12 @@ func (w *world) seedRows(c *tsqlite.Conn) error {
 	}
 	for i := range 3 {
 		id := change.Text(fmt.Sprintf("s%d", i))
-		if err := tsqlite.Exec(c, `INSERT INTO stock VALUES (?, ?, ?, 100)`, id, change.Text(fmt.Sprintf("item%d", i)), change.Int(stock)); err != nil {
+		if err := c.exec(`INSERT INTO stock VALUES (?, ?, ?, 100)`, id, change.Text(fmt.Sprintf("item%d", i)), change.Int(stock)); err != nil {
 			return err
 		}
 		w.oracle.stock[id.Str()] = stock
 		id = change.Text(fmt.Sprintf("a%d", i))
-		if err := tsqlite.Exec(c, `INSERT INTO account VALUES (?, 0)`, id); err != nil {
+		if err := c.exec(`INSERT INTO account VALUES (?, 0)`, id); err != nil {
 			return err
 		}
 		w.oracle.account[id.Str()] = 0
@@ -217,34 +231,30 @@ func (w *world) seedRows(c *tsqlite.Conn) error {
 	return nil
 }
 
+// bootHub starts all of its processes.
 func (w *world) bootHub() error {
-	h := w.hub
-	if err := w.lookHub(); err != nil {
-		return err
+	for _, p := range w.hub.all {
+		if err := w.boot(p); err != nil {
+			return err
+		}
 	}
-	st, err := store.Open(store.Config{Path: h.path, Rules: w.rules(h.version), Clock: h.clock, Rand: h.rand, NoSync: true})
-	if err != nil {
-		return err
-	}
-	h.store = st
-	h.hub, err = hub.New(w.ctx, hub.Config{Store: st, Rules: w.rules(h.version), Clock: h.clock, Rand: h.rand,
-		DDL:     func(context.Context) ([]string, error) { return w.ddl(clinicDDL, h.version), nil },
-		SealKey: sealKey, Recover: h.recover, Parcel: h.key})
-	return err
+	return nil
 }
 
 // sealKey is what the hub keeps beside its database.
 var sealKey = []byte("what lies beside it is not lost")
 
-// lookHub opens another program's connection to the hub's file, which outlives the
-// hub's process, and sees which tables the file has.
+// lookHub opens another program's connection to the hub's database, which outlives the
+// hub's processes, and sees which tables are there.
 func (w *world) lookHub() (err error) {
 	h := w.hub
 	if h.app == nil {
 		rng := rand.New(newRand(w.opt.Seed, "hubapp"))
-		if h.app, err = openApp("hub", h.path, rng, h.clock, false, w.opt.Families); err != nil {
+		conn, err := h.base.connect(h.clock)
+		if err != nil {
 			return err
 		}
+		h.app = newApp("hub", conn, rng, false, w.opt.Families)
 	}
 	h.version, err = versionOf(h.app.conn)
 	return err
@@ -288,10 +298,14 @@ func (w *world) bootSite(s *site) error {
 	}
 	s.engine = e
 	if s.app == nil {
+		conn, err := openFile(s.path, s.clock)
+		if err != nil {
+			return err
+		}
 		aware := s.n != 2
-		s.app, err = openApp(fmt.Sprintf("e%d", s.n), s.path, rand.New(newRand(w.opt.Seed, fmt.Sprintf("app%d", s.n))), s.clock, aware, w.opt.Families)
+		s.app = newApp(fmt.Sprintf("e%d", s.n), conn, rand.New(newRand(w.opt.Seed, fmt.Sprintf("app%d", s.n))), aware, w.opt.Families)
 	}
-	return err
+	return nil
 }
 
 // close ends every connection of the world.
@@ -303,5 +317,8 @@ func (w *world) close() error {
 	if w.hub.app != nil {
 		errs = append(errs, w.hub.app.conn.Close())
 	}
-	return errors.Join(append(errs, w.hub.store.Close())...)
+	if w.hub.slow != nil {
+		errs = append(errs, w.hub.slow.app.conn.Close())
+	}
+	return errors.Join(append(errs, w.closeHub(), w.hub.base.end())...)
 }

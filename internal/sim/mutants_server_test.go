@@ -1,0 +1,33 @@
+package sim
+
+// serverMutants are mistakes in what a hub does on a PostgreSQL server.
+var serverMutants = []mutant{
+	{
+		name:   "naive sequence cursor",
+		file:   "internal/store/postgres/cursor.go",
+		before: `	s := prefix + "xid >= " + a.add(strconv.FormatUint(m.max, 10)) + "::text::xid8"`,
+		after: `	if len(m.open) >= 0 {
+		return prefix + "pos > " + a.add(m.pos)
+	}
+	s := prefix + "xid >= " + a.add(strconv.FormatUint(m.max, 10)) + "::text::xid8"`,
+		play:   Lingering,
+		server: true,
+	},
+	{
+		name:   "cursor without the transactions under way",
+		file:   "internal/store/postgres/cursor.go",
+		before: `		if x < m.max && x != own {`,
+		after:  `		if x < m.max && x == own {`,
+		play:   Lingering,
+		server: true,
+	},
+	{
+		name:   "no epoch at a server",
+		file:   "internal/store/postgres/cursor.go",
+		before: `		if lives[i].Epoch != c.Epoch {`,
+		after:  `		if i < len(lives)-1 {`,
+		also:   []patch{{"internal/store/postgres/cursor.go", `	if known != m.nonce {`, `	if known != m.nonce && m.pos < 0 {`}},
+		play:   Rollbacks,
+		server: true,
+	},
+}
