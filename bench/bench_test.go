@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -12,7 +13,7 @@ import (
 func tiny(t *testing.T, only ...string) (*bench, *bytes.Buffer) {
 	t.Helper()
 	var out bytes.Buffer
-	return &bench{dir: t.TempDir(), scale: 0.005, rounds: 2, only: only, inside: true, out: &out, profiles: map[string][]string{}}, &out
+	return &bench{dir: t.TempDir(), scale: 0.005, rounds: 2, only: only, inside: true, hub: "sqlite", disk: os.TempDir(), out: &out, profiles: map[string][]string{}, ours: tidemark}, &out
 }
 
 func TestPartsRunAndHoldTheSameContent(t *testing.T) {
@@ -112,6 +113,8 @@ func TestJudge(t *testing.T) {
 		{"too few", line{Limit: 0.15, AtLeast: true, Ceiling: 100, Measured: 14}, "MISS"},
 		{"too many bytes", line{LimitBytes: 100, Measured: 1, Up: 60, Down: 41}, "MISS"},
 		{"one way too many", line{LimitEach: 200, Measured: 1, Up: 201}, "MISS"},
+		{"little CPU", line{LimitCPU: 2, CPURatio: 2, Measured: 1}, "ok"},
+		{"too much CPU", line{LimitCPU: 2, CPURatio: 2.1, Measured: 1}, "MISS"},
 		{"both ways together may", line{LimitEach: 200, Measured: 1, Up: 200, Down: 200}, "ok"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -125,18 +125,21 @@ func (b *bench) duel(l line, ceiling, ours func(round int) (time.Duration, error
 	c, o := quantile(burnt[0], 0.5), quantile(burnt[1], 0.5)
 	l.CPU = fmt.Sprintf("%.3f → %.3f", c.Seconds(), o.Seconds())
 	if c > 0 {
-		l.CPU += fmt.Sprintf(" (%.2f×)", o.Seconds()/c.Seconds())
+		l.CPURatio = o.Seconds() / c.Seconds()
+		l.CPU += fmt.Sprintf(" (%.2f×)", l.CPURatio)
 	}
 	return l, nil
 }
 
-// stopwatch times fn, and keeps in b.lap the CPU that the process burnt.
+// stopwatch times fn, and keeps in b.lap the CPU that this process burnt, and the
+// database server's when there is one.
 func (b *bench) stopwatch(fn func() error) (time.Duration, error) {
+	base := b.serverCPU()
 	before, _ := usage()
 	from := time.Now()
 	err := fn()
 	took := time.Since(from)
 	after, _ := usage()
-	b.lap = time.Duration(after - before)
+	b.lap = time.Duration(after-before) + b.serverCPU() - base
 	return took, err
 }

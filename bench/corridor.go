@@ -17,6 +17,7 @@ type system struct {
 var (
 	ruler    = system{"ruler", "ruler server", "ruler edge"}
 	tidemark = system{"tidemark", "hub", "edge"}
+	served   = system{"tidemark on PostgreSQL", "hub", "edge"}
 )
 
 // A stage is one running server with its edges.
@@ -26,9 +27,10 @@ type stage struct {
 	server *peer
 	rows   int
 	edges  []*peer
-	file   string // of the newest edge
-	next   int    // number of the next edge
-	bare   bool   // edges that join have no file until they fill it
+	file   string               // of the newest edge
+	next   int                  // number of the next edge
+	bare   bool                 // edges that join have no file until they fill it
+	base   func() time.Duration // CPU time of the database's processes; nil when it has none
 }
 
 // A sample is one measured run.
@@ -51,7 +53,14 @@ func (b *bench) open(s system, rows int) (*stage, error) {
 	if st.server, err = start(s.server, b.inside); err != nil {
 		return nil, err
 	}
-	_, err = st.server.call(ask{Do: "open", Dir: dir, Rows: rows})
+	a := ask{Do: "open", Dir: dir, Rows: rows}
+	if s == served {
+		if a.DSN, err = b.database(); err != nil {
+			return nil, err
+		}
+		st.base = b.serverCPU
+	}
+	_, err = st.server.call(a)
 	return st, err
 }
 
@@ -158,6 +167,9 @@ func (st *stage) meter() (s sample, err error) {
 	n, err := st.server.call(ask{Do: "bytes"})
 	s.client, s.server, s.peak = time.Duration(e.CPU), time.Duration(h.CPU), h.Peak
 	s.up, s.down = n.Up, n.Down
+	if st.base != nil {
+		s.server += st.base()
+	}
 	return s, err
 }
 

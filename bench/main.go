@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tidemark-sync/tidemark/internal/pgtest"
 )
 
 // A bench is one run of everything asked for.
@@ -21,13 +23,18 @@ type bench struct {
 	only    []string // prefixes of names; empty is all
 	profile string   // where CPU profiles go; "" is none
 	json    bool
-	inside  bool // all roles in this process
+	inside  bool   // all roles in this process
+	hub     string // what the hub's database is: sqlite, postgres or both
+	disk    string // where the PostgreSQL server's directory is made
 	out     io.Writer
 
 	lines    []line
 	profiles map[string][]string // files by workload
 	files    int                 // how many b.file gave
 	lap      time.Duration       // CPU of the last stopwatch
+	ours     system              // what is measured beside the ruler
+	label    string              // before the name of each line
+	server   *pgtest.Postgres    // nil while none runs
 }
 
 func main() {
@@ -45,14 +52,21 @@ func main() {
 }
 
 func command() error {
-	only := flag.String("only", "", "run only what starts with one of these, comma separated: capture, apply, push, bytes, memory, W1 … W6")
+	only := flag.String("only", "", "run only what starts with one of these, comma separated: capture, apply, push, bytes, memory, W1 … W6, and on PostgreSQL also processes, cached, idle, load")
+	on := flag.String("hub", "both", "the hub's database: sqlite, postgres or both")
 	scale := flag.Float64("scale", 1, "size of everything, as a factor")
 	rounds := flag.Int("rounds", 5, "rounds of each measurement; medians are compared")
 	asJSON := flag.Bool("json", false, "print JSON instead of the table")
 	profile := flag.String("profile", "", "write CPU profiles of the workloads into this directory, and show the top of each missed one")
 	dir := flag.String("dir", "", "scratch directory; it decides which disk is measured")
 	flag.Parse()
-	b := &bench{scale: *scale, rounds: *rounds, json: *asJSON, profile: *profile, out: os.Stdout, profiles: map[string][]string{}}
+	if !slices.Contains([]string{"sqlite", "postgres", "both"}, *on) {
+		return fmt.Errorf("-hub %s: it is sqlite, postgres or both", *on)
+	}
+	b := &bench{scale: *scale, rounds: *rounds, json: *asJSON, profile: *profile, hub: *on, disk: *dir, out: os.Stdout, profiles: map[string][]string{}, ours: tidemark}
+	if b.disk == "" {
+		b.disk = os.TempDir()
+	}
 	if *only != "" {
 		b.only = strings.Split(*only, ",")
 	}
@@ -70,30 +84,55 @@ func command() error {
 	return b.all()
 }
 
+// A part is a group of lines.
+type part struct {
+	name string
+	run  func() error
+}
+
 // all runs what is wanted and prints it.
 func (b *bench) all() error {
 	if !b.json {
 		b.printHead()
 	}
-	for _, part := range []struct {
-		name string
-		run  func() error
-	}{
-		{"capture", b.capture},
-		{"bytes", b.packing},
-		{"push", b.push},
-		{"W", func() error { return b.workloads([]system{ruler, tidemark}) }},
-		{"memory", b.memory},
-	} {
-		if !b.wanted(part.name) {
+	var err error
+	if b.hub != "postgres" {
+		err = b.each([]part{
+			{"capture", b.capture},
+			{"bytes", b.packing},
+			{"push", b.push},
+			{"W", func() error { return b.workloads([]system{ruler, tidemark}) }},
+			{"memory", b.memory},
+		})
+	}
+	if err == nil && b.hub != "sqlite" {
+		err = b.onServer(func() error {
+			return b.each([]part{
+				{"capture", b.captureServed},
+				{"push", b.pushServed},
+				{"W", func() error { return b.workloads([]system{ruler, served}) }},
+				{"cached", b.cached},
+				{"processes", b.processes},
+				{"idle", b.idle},
+				{"load", b.load},
+			})
+		})
+	}
+	if err == nil && b.json {
+		err = b.printJSON(b.out)
+	}
+	return err
+}
+
+// each runs the parts that are wanted.
+func (b *bench) each(parts []part) error {
+	for _, p := range parts {
+		if !b.wanted(p.name) {
 			continue
 		}
-		if err := b.profiled(part.name, part.run); err != nil {
-			return fmt.Errorf("%s: %w", part.name, err)
+		if err := b.profiled(p.name, p.run); err != nil {
+			return fmt.Errorf("%s%s: %w", b.label, p.name, err)
 		}
-	}
-	if b.json {
-		return b.printJSON(b.out)
 	}
 	return nil
 }

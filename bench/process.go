@@ -25,6 +25,11 @@ type ask struct {
 	Edges  int      // how many to invite
 	Count  int      // for await: how many changes must have been seen
 	Bare   bool     // open makes no file: fill does
+	Rules  string   // the tables' part of tidemark.yaml
+	Cores  int      // for a hub; 0: as many as there are
+	Nanos  int64    // for work: how long
+	Pace   float64  // transactions a second, of all devices together; 0: as fast as it goes
+	DSN    string   // of the database that a hub is to serve; "" is a file in Dir
 }
 
 // A reply is what a role answers.
@@ -53,6 +58,8 @@ var roles = map[string]func() role{
 	"ruler edge":   func() role { return &rulerEdges{} },
 	"hub":          func() role { return &hubRole{} },
 	"edge":         func() role { return &edgeRole{} },
+	"service":      func() role { return &serviceRole{} },
+	"callers":      func() role { return &callerRole{} },
 }
 
 // A peer is a running role, as the parent sees it.

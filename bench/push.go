@@ -14,20 +14,65 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/clock"
 	"github.com/tidemark-sync/tidemark/internal/edge"
 	"github.com/tidemark-sync/tidemark/internal/hub"
+	"github.com/tidemark-sync/tidemark/internal/rule"
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
+	postgresstore "github.com/tidemark-sync/tidemark/internal/store/postgres"
 	sqlitestore "github.com/tidemark-sync/tidemark/internal/store/sqlite"
 )
 
-// A center is a hub over a SQLite file, in this process, without a network.
+// A center is a hub in this process, without a network.
 type center struct {
-	path  string
-	store *sqlitestore.Store
+	ground
+	store hub.Store
 	hub   *hub.Hub
 }
 
-// openCenter fills a new file with seed rows and opens a hub over it.
-func openCenter(dir string, rows int) (*center, error) {
-	path := filepath.Join(dir, "hub.db")
+// A ground is the database under a hub, as other programs see it.
+type ground interface {
+	// commit runs steps by plain SQL, each as a durable transaction.
+	commit(list []step) error
+	// hash is contentHash.
+	hash() (string, int64, error)
+}
+
+// A hubStore is a store that says how its tables are made at edges.
+type hubStore interface {
+	hub.Store
+	DDL(ctx context.Context) ([]string, error)
+}
+
+// openCenter makes a database of seed rows and opens a hub over it: on the server that
+// dsn names, or in a file when there is none.
+func openCenter(dir, dsn string, rows int) (*center, error) {
+	r := rules()
+	var store hubStore
+	var g ground
+	var err error
+	if dsn != "" {
+		if err := createServed(context.Background(), dsn, seedRows(rows).keyOrder()); err != nil {
+			return nil, err
+		}
+		store, err = postgresstore.Open(context.Background(), postgresstore.Config{DSN: dsn, Rules: &r})
+		g = serverGround(dsn)
+	} else {
+		g = fileGround(filepath.Join(dir, "hub.db"))
+		store, err = openFile(filepath.Join(dir, "hub.db"), rows, &r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newCenter(store, g, &r)
+}
+
+func newCenter(store hubStore, g ground, r *rule.Rules) (*center, error) {
+	h, err := hub.New(context.Background(), hub.Config{Store: store, Rules: r, DDL: store.DDL, Clock: clock.System{}, Rand: rand.Reader})
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return &center{g, store, h}, nil
+}
+
+func openFile(path string, rows int, r *rule.Rules) (hubStore, error) {
 	c, err := create(path, sqlite.Options{})
 	if err != nil {
 		return nil, err
@@ -35,16 +80,7 @@ func openCenter(dir string, rows int) (*center, error) {
 	if err := errors.Join(fill(c, seedRows(rows).keyOrder(), insertSQL), c.Close()); err != nil {
 		return nil, err
 	}
-	r := rules()
-	store, err := sqlitestore.Open(sqlitestore.Config{Path: path, Rules: &r, Clock: clock.System{}, Rand: rand.Reader})
-	if err != nil {
-		return nil, err
-	}
-	h, err := hub.New(context.Background(), hub.Config{Store: store, Rules: &r, DDL: store.DDL, Clock: clock.System{}, Rand: rand.Reader})
-	if err != nil {
-		return nil, errors.Join(err, store.Close())
-	}
-	return &center{path, store, h}, nil
+	return sqlitestore.Open(sqlitestore.Config{Path: path, Rules: r, Clock: clock.System{}, Rand: rand.Reader})
 }
 
 func (c *center) close() error { return c.store.Close() }
@@ -70,14 +106,23 @@ func (c *center) device(ctx context.Context, name string) (change.DeviceID, erro
 // push measures the hub alone: from transactions in memory until they are
 // durable, beside the raw upsert of the rows they lead to.
 func (b *bench) push() (err error) {
-	ctx := context.Background()
 	rows, n := b.size(seedSize), b.size(batch)
 	plain, err := b.newRaw(rows)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, plain.close()) }()
-	c, err := openCenter(b.dir, rows)
+	l := line{Name: fmt.Sprintf("push: hub ingests %d transactions, %d row changes", n, n*stepRows), Limit: 1.7,
+		Note: "ceiling is the raw upsert of the resulting rows, one commit"}
+	return b.pushInto("", l, func() (string, error) { h, _, err := contentHash(plain.conn); return h, err },
+		func(list []step) (time.Duration, error) { return b.upsert(plain, list) })
+}
+
+// pushInto measures pushes into a hub over a new database beside a ceiling, whose
+// content must be the same in the end.
+func (b *bench) pushInto(dsn string, l line, content func() (string, error), ceiling func(list []step) (time.Duration, error)) (err error) {
+	ctx, rows, n := context.Background(), b.size(seedSize), b.size(batch)
+	c, err := openCenter(b.dir, dsn, rows)
 	if err != nil {
 		return err
 	}
@@ -91,10 +136,8 @@ func (b *bench) push() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, author.close()) }()
-	l := line{Name: fmt.Sprintf("push: hub ingests %d transactions, %d row changes", n, n*stepRows), Limit: 1.7,
-		Note: "ceiling is the raw upsert of the resulting rows, one commit"}
 	l, err = b.duel(l,
-		func(round int) (time.Duration, error) { return b.upsert(plain, steps(n, rows, 1+round, 1)) },
+		func(round int) (time.Duration, error) { return ceiling(steps(n, rows, 1+round, 1)) },
 		func(round int) (time.Duration, error) {
 			txs, err := author.write(steps(n, rows, 1+round, 1))
 			if err != nil {
@@ -112,7 +155,11 @@ func (b *bench) push() (err error) {
 		return err
 	}
 	b.add(l)
-	return same(plain.conn, author.conn, c.path)
+	want, err := content()
+	if err != nil {
+		return err
+	}
+	return same(want, author.conn, c)
 }
 
 // An author is a file whose captured transactions are handed in by hand.
@@ -161,24 +208,18 @@ func (a *author) write(list []step) ([]*change.Transaction, error) {
 	return txs, nil
 }
 
-// same fails when a file's rows, or those of the file at path, are not want's.
-func same(want, have *sqlite.Conn, path string) (err error) {
-	third, err := sqlite.Open(path, sqlite.Options{ReadOnly: true})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, third.Close()) }()
-	hash, _, err := contentHash(want)
-	if err != nil {
-		return err
-	}
-	for name, c := range map[string]*sqlite.Conn{"edge": have, "hub": third} {
-		got, n, err := contentHash(c)
+// same fails when the rows of a file, or of a hub, have another hash.
+func same(want string, file *sqlite.Conn, hub ground) error {
+	for name, look := range map[string]func() (string, int64, error){
+		"edge": func() (string, int64, error) { return contentHash(file) },
+		"hub":  hub.hash,
+	} {
+		got, n, err := look()
 		if err != nil {
 			return err
 		}
-		if got != hash {
-			return fmt.Errorf("content check: the %s holds %d rows with hash %s, not %s", name, n, got, hash)
+		if got != want {
+			return fmt.Errorf("content check: the %s holds %d rows with hash %s, not %s", name, n, got, want)
 		}
 	}
 	return nil

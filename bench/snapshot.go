@@ -17,7 +17,7 @@ import (
 // prepared, and the edge pulls what came after. The first edge of all waits until
 // the file is made, which is stated apart. The ruler's side is that of w1.
 func (b *bench) w1Snapshot(stages []*stage, all map[string][]sample, d *dataset) error {
-	i := slices.IndexFunc(stages, func(st *stage) bool { return st.system == tidemark })
+	i := slices.IndexFunc(stages, func(st *stage) bool { return st.system == b.ours })
 	if i < 0 {
 		return nil
 	}
@@ -48,10 +48,10 @@ func (b *bench) w1Snapshot(stages []*stage, all map[string][]sample, d *dataset)
 	if err != nil {
 		return err
 	}
-	cached := ours[tidemark.name][1:]
+	cached := ours[b.ours.name][1:]
 	rows := b.size(seedSize)
 	b.report(line{Name: fmt.Sprintf("W1 bootstrap %d rows, by snapshot", rows), Limit: 1.9, LimitBytes: 140 * float64(rows)},
-		map[string][]sample{ruler.name: all[ruler.name], tidemark.name: cached}, took)
+		map[string][]sample{ruler.name: all[ruler.name], b.ours.name: cached}, took)
 	b.beside(line{Name: "bootstrap by snapshot file, cached", Limit: 0.25, Note: "ceiling is the bulk insert of those rows in key order"},
 		inserts, durations(cached))
 	b.add(line{Name: fmt.Sprintf("the same, preparing the snapshot of %d rows first", rows), Measured: first.took.Seconds(), Up: first.up, Down: first.down})

@@ -20,6 +20,8 @@ type line struct {
 	LimitBytes float64 `json:"limit_bytes,omitempty"` // both ways together
 	LimitEach  float64 `json:"limit_each,omitempty"`  // bytes, each way
 	LimitUnit  float64 `json:"limit_unit,omitempty"`  // of Measured itself
+	LimitCPU   float64 `json:"limit_cpu,omitempty"`   // of CPURatio
+	CPURatio   float64 `json:"cpu_ratio,omitempty"`   // of the CPU time of all processes, ours to the ceiling's
 	CPU        string  `json:"cpu,omitempty"`         // client/server seconds: ceiling's, ours
 	Up         int64   `json:"up,omitempty"`
 	Down       int64   `json:"down,omitempty"`
@@ -46,6 +48,9 @@ func (l *line) target() string {
 	if l.LimitUnit > 0 {
 		t = append(t, "≤ "+amount(l.LimitUnit, l.Unit))
 	}
+	if l.LimitCPU > 0 {
+		t = append(t, fmt.Sprintf("CPU ≤ %.3g×", l.LimitCPU))
+	}
 	return strings.Join(t, ", ")
 }
 
@@ -61,7 +66,7 @@ func (l *line) judge() {
 	}
 	if over || l.LimitBytes > 0 && float64(l.Up+l.Down) > l.LimitBytes ||
 		l.LimitEach > 0 && float64(max(l.Up, l.Down)) > l.LimitEach ||
-		l.LimitUnit > 0 && l.Measured > l.LimitUnit {
+		l.LimitUnit > 0 && l.Measured > l.LimitUnit || l.LimitCPU > 0 && l.CPURatio > l.LimitCPU {
 		l.Verdict = "MISS"
 	}
 }
@@ -69,7 +74,7 @@ func (l *line) judge() {
 // report turns the samples of the systems into a line: the first system is the
 // ruler, the second is ours when there is one.
 func (b *bench) report(l line, all map[string][]sample, of func([]sample) float64) {
-	ruled, ours := all[ruler.name], all[tidemark.name]
+	ruled, ours := all[ruler.name], all[b.ours.name]
 	if len(ruled) > 0 {
 		l.Ceiling = of(ruled)
 		l.CPU = cpu(ruled)
@@ -78,6 +83,10 @@ func (b *bench) report(l line, all map[string][]sample, of func([]sample) float6
 	if len(ours) > 0 {
 		l.Measured = of(ours)
 		l.CPU += " → " + cpu(ours)
+		if c := burnt(ruled); c > 0 && burnt(ours) > 0 {
+			l.CPURatio = burnt(ours).Seconds() / c.Seconds()
+			l.CPU += fmt.Sprintf(" (%.2f×)", l.CPURatio)
+		}
 		l.Up = median(ours, func(s sample) int64 { return s.up })
 		l.Down = median(ours, func(s sample) int64 { return s.down })
 	}
@@ -108,6 +117,11 @@ func cpu(s []sample) string {
 	return fmt.Sprintf("%.2f/%.2f", c.Seconds(), h.Seconds())
 }
 
+// burnt is the CPU time of both sides.
+func burnt(s []sample) time.Duration {
+	return median(s, func(s sample) time.Duration { return s.client + s.server })
+}
+
 func traffic(s []sample) string {
 	return size(median(s, func(s sample) int64 { return s.up })) + " up, " +
 		size(median(s, func(s sample) int64 { return s.down })) + " down"
@@ -115,6 +129,7 @@ func traffic(s []sample) string {
 
 // add judges a line, prints it at once and keeps it.
 func (b *bench) add(l line) {
+	l.Name = b.label + l.Name
 	if l.Ceiling > 0 && l.Measured > 0 {
 		l.Ratio = l.Measured / l.Ceiling
 	}
@@ -126,11 +141,11 @@ func (b *bench) add(l line) {
 	b.printLine(l)
 }
 
-const tableRow = "%-52s %-22s %12s %12s %7s %-22s %-18s %-5s %s\n"
+const tableRow = "%-56s %-32s %12s %12s %8s %-30s %-18s %-5s %s\n"
 
 func (b *bench) printHead() {
 	fmt.Fprintf(b.out, tableRow, "what", "target", "ceiling", "measured", "ratio", "CPU client/server s", "bytes up/down", "", "")
-	fmt.Fprintln(b.out, strings.Repeat("─", 160))
+	fmt.Fprintln(b.out, strings.Repeat("─", 185))
 }
 
 func (b *bench) printLine(l line) {
@@ -142,11 +157,12 @@ func (b *bench) printLine(l line) {
 		bytes = size(l.Up) + "/" + size(l.Down)
 	}
 	fmt.Fprintf(b.out, tableRow, l.Name, l.target(), amount(l.Ceiling, l.Unit), amount(l.Measured, l.Unit), ratio, l.CPU, bytes, l.Verdict, l.Note)
-	if l.Verdict != "MISS" || len(l.Name) < 2 {
+	name := strings.TrimPrefix(l.Name, b.label)
+	if l.Verdict != "MISS" || len(name) < 2 {
 		return
 	}
-	for _, file := range b.profiles[l.Name[:2]] {
-		if strings.Contains(file, tidemark.name) {
+	for _, file := range b.profiles[name[:2]] {
+		if strings.Contains(file, b.ours.name) {
 			fmt.Fprintln(b.out, top(file))
 		}
 	}

@@ -3,19 +3,17 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
-	"github.com/tidemark-sync/tidemark/internal/sqlite"
 	"github.com/tidemark-sync/tidemark/internal/wire"
 	"github.com/tidemark-sync/tidemark/internal/wire/transport"
 )
 
-// A hubRole serves a real hub: TLS on a loopback port, a file with fsync.
+// A hubRole serves a real hub: TLS on a loopback port, a database with fsync.
 type hubRole struct {
 	*center
 	port *counter
@@ -34,14 +32,10 @@ func (h *hubRole) do(a ask) (reply, error) {
 	case "invite":
 		return h.invite(a.Edges)
 	case "write":
-		return reply{}, h.write(a)
+		return reply{}, h.commit(steps(a.Steps, a.Rows, a.Writer, 1)) // as any other program may
 	case "hash":
-		c, err := sqlite.Open(h.path, sqlite.Options{ReadOnly: true})
-		if err != nil {
-			return reply{}, err
-		}
-		sum, n, err := contentHash(c)
-		return reply{Hash: sum, Rows: n}, errors.Join(err, c.Close())
+		sum, n, err := h.hash()
+		return reply{Hash: sum, Rows: n}, err
 	case "bytes":
 		return reply{Up: h.port.up.Load(), Down: h.port.down.Load()}, nil
 	}
@@ -49,7 +43,7 @@ func (h *hubRole) do(a ask) (reply, error) {
 }
 
 func (h *hubRole) open(a ask) (err error) {
-	if h.center, err = openCenter(a.Dir, a.Rows); err != nil {
+	if h.center, err = openCenter(a.Dir, a.DSN, a.Rows); err != nil {
 		return err
 	}
 	id, err := transport.LoadOrCreateIdentity(filepath.Join(a.Dir, "tls"), rand.Reader)
@@ -83,21 +77,6 @@ func (h *hubRole) invite(n int) (reply, error) {
 		r.Tokens = append(r.Tokens, t.String())
 	}
 	return r, nil
-}
-
-// write commits steps to the hub's file by plain SQL, as any other program may.
-func (h *hubRole) write(a ask) (err error) {
-	c, err := sqlite.Open(h.path, sqlite.Options{Full: true})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, c.Close()) }()
-	for _, s := range steps(a.Steps, a.Rows, a.Writer, 1) {
-		if err := s.commit(c); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // toll wakes all sessions whenever the store changed, as the real service does.

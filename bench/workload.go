@@ -77,6 +77,7 @@ type step struct {
 	older  string // key of the seed order that is updated
 	status string
 	total  int64
+	was    []change.Value // status and total before; nil where nobody needs them
 }
 
 // stepRows is how many row changes a step makes.
