@@ -75,7 +75,7 @@ func (w *work) column(name string) int {
 // value is still the one that they saw.
 func (a *attempt) chosen(w *work, j int) bool {
 	c := w.cols[j]
-	return len(a.choices) > 0 && w.op.Base[j] == w.row[c] && holdsChoice(a.choices, w.t.schema.Name, w.op.Key, w.t.names[c])
+	return len(a.review.choices) > 0 && w.op.Base[j] == w.row[c] && holdsChoice(a.review.choices, w.t.schema.Name, w.op.Key, w.t.names[c])
 }
 
 // chosenWhole is chosen for all that an update writes.

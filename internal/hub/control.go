@@ -103,6 +103,11 @@ func pausedFault(d *Device) *wire.Fault {
 		Hint: "work stays in the file and is handed in when the hub's operator resumes the device", RetryAfter: pauseRetry}
 }
 
+func isPaused(err error) bool {
+	f, ok := errors.AsType[*wire.Fault](err)
+	return ok && f.Code == "paused"
+}
+
 func because(reason string) string {
 	if reason == "" {
 		return ""

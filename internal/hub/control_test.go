@@ -97,10 +97,20 @@ func TestPausedDeviceIsTurnedAwayUntilResume(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := hub.Fingerprint([]byte("key of till"))
-	_, err := w.hub.Authenticate(w.ctx, key)
+	if _, err := w.hub.Authenticate(w.ctx, key); err != nil {
+		t.Fatalf("it cannot tell what work waits with it: %v", err)
+	}
+	hello := s.hello()
+	hello.Status = wire.EdgeStatus{OutboxDepth: 3, OldestUnsafe: time.Hour}
+	visitor := w.hub.NewSession(s.id)
+	err := visitor.Receive(w.ctx, hello, func(wire.Message) error { return nil })
+	visitor.End()
 	f, ok := errors.AsType[*wire.Fault](err)
 	if !ok || f.Code != "paused" || f.Fatal || f.RetryAfter <= 0 || !strings.Contains(f.Message, "stocktaking") {
 		t.Fatalf("a paused device hears %#v", err)
+	}
+	if st := w.status(s.id); st.OldestUnsafe < time.Hour || st.Status.OutboxDepth != 3 {
+		t.Errorf("of the work that waits with it the hub knows %v, %d", st.OldestUnsafe, st.Status.OutboxDepth)
 	}
 	body, err := change.SealTransactions([]*change.Transaction{s.tx(ins("product", "p1", "tea", 3, "T"))})
 	w.must(err)

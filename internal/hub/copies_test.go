@@ -184,13 +184,17 @@ func TestCopies_RestoredFileStaysItself(t *testing.T) {
 	}
 	lives, err := w.hub.Lives(w.ctx, a.id)
 	w.must(err)
-	marks, err := w.hub.Marks(w.ctx)
+	one, err := w.hub.DeviceStatus(w.ctx, a.id)
 	w.must(err)
-	if m := marks[a.id]; m.Held != 0 || m.Restored.IsZero() {
-		t.Errorf("marks: %+v", m)
+	if one.Held != 0 || one.Restored.IsZero() {
+		t.Errorf("the device is %+v", one)
 	}
 	st, err := w.hub.Status(w.ctx)
-	if w.must(err); st.Histories != (hub.Histories{Restored: 1}) {
+	w.must(err)
+	if all := st.Devices[0]; all.Held != 0 || !all.Restored.Equal(one.Restored) {
+		t.Errorf("among all it is %+v", all)
+	}
+	if st.Histories != (hub.Histories{Restored: 1}) {
 		t.Errorf("status counts %+v", st.Histories)
 	}
 	w.clock.Advance(8 * 24 * time.Hour)
@@ -231,9 +235,10 @@ func TestCopies_BecomeDevices(t *testing.T) {
 	if got := a.events(); got != "restored copied" {
 		t.Errorf("events: %s", got)
 	}
-	marks, err := w.hub.Marks(w.ctx)
-	if err != nil || marks[a.id] != (hub.Mark{}) || marks[b.id] != (hub.Mark{}) {
-		t.Errorf("marks %+v, %v", marks, err)
+	for _, id := range []change.DeviceID{a.id, b.id} {
+		if one, err := w.hub.DeviceStatus(w.ctx, id); err != nil || one.Held != 0 || !one.Restored.IsZero() {
+			t.Errorf("device %+v, %v", one, err)
+		}
 	}
 	if got := b.events(); got != "split" {
 		t.Errorf("events of the copy: %s", got)
@@ -617,19 +622,19 @@ func TestCopies_DamagedRecords(t *testing.T) {
 			}
 		}
 	}
-	marks := func() error { _, err := w.hub.Marks(w.ctx); return err }
+	one := func() error { _, err := w.hub.DeviceStatus(w.ctx, a.id); return err }
 	status := func() error { _, err := w.hub.Status(w.ctx); return err }
 	put("lives", a.id.String(), "{")
 	each("lives", map[string]func() error{
 		"hello": func() error { _, err := a.tryGreet(); return err },
 		"lives": func() error { _, err := w.hub.Lives(w.ctx, a.id); return err },
 		"allow": func() error { return w.hub.Allow(w.ctx, a.id) },
-		"marks": marks, "status": status,
+		"one":   one, "status": status,
 	})
 	put("lives", a.id.String(), "{}")
 	put("event", a.id.String()+"/x", "{")
 	each("event", map[string]func() error{
 		"events": func() error { _, err := w.hub.Events(w.ctx, a.id); return err },
-		"marks":  marks, "status": status,
+		"one":    one, "status": status,
 	})
 }

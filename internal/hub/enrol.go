@@ -152,6 +152,9 @@ func (h *Hub) Authenticate(ctx context.Context, fingerprint change.Hash) (change
 			return err
 		}
 		if _, err = activeDevice(v, id); err != nil {
+			if isPaused(err) {
+				return nil // its Hello says what work waits with it, and is turned away
+			}
 			if some, e := keyed(v, id); e != nil || some {
 				return e // a Hello says which
 			}

@@ -95,39 +95,8 @@ func (h *Hub) Events(ctx context.Context, device change.DeviceID) ([]Event, erro
 	return out, nil
 }
 
-// A Mark is what stands out of a device's lives.
-type Mark struct {
-	Held     int       // files that wait for the operator's word
-	Restored time.Time // when its file last went on from an older state; zero when that was a copy
-}
-
 // recently is how far back status counts restores and copies.
 const recently = 7 * 24 * time.Hour
-
-// Marks tells what stands out, by device; of most devices nothing does.
-func (h *Hub) Marks(ctx context.Context) (map[change.DeviceID]Mark, error) {
-	out := map[change.DeviceID]Mark{}
-	err := h.store.View(ctx, func(v View) error {
-		err := eachLives(v, func(d change.DeviceID, l *lives) {
-			if n := l.held(); n > 0 {
-				out[d] = Mark{Held: n}
-			}
-		})
-		if err != nil {
-			return err
-		}
-		return eachEvent(v, func(e *Event) {
-			m := out[e.Device]
-			if e.mark(&m.Restored) {
-				out[e.Device] = m
-			}
-		})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("marks of devices: %w", err)
-	}
-	return out, nil
-}
 
 // mark notes when a file last went on from an older state; it reports whether the event
 // tells.

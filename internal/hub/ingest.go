@@ -102,7 +102,6 @@ type batch struct {
 	shares   *book                // of bounded counters; nil: not opened
 	stub     *wire.Stub           // what the present transaction is without its values
 	review   review
-	choices  []choice // that a person made in the present transaction
 	out      wire.PushResult
 
 	parked  int  // transactions parked by this batch, for the log

@@ -184,6 +184,7 @@ type review struct {
 	undone    *refusal // why those that are new to the hub wait; nil: they do not
 	taken     int      // transactions that were applied, or some of their rows
 	waits     int      // transactions parked that may wait for lost work only
+	choices   []choice // that a person made in the present transaction
 
 	lost *branchPoint
 }

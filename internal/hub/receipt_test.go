@@ -27,8 +27,8 @@ func TestReceipt_UndoAndUndoOfUndo(t *testing.T) {
 	r := list[0]
 	want := hub.Receipt{ID: r.ID, At: r.At, Table: "product", Key: change.Key{val("p")}, Kind: "column", Column: "name",
 		Base: val("tea"), Hub: val("B"), Edge: val("A"), Result: val("B"), Rule: "latest",
-		Winner: hub.Party{Side: "hub", Origin: b.inc}, Loser: hub.Party{Side: "edge", Origin: a.inc}, Tx: early.ID, Device: a.id}
-	if !same(r, want) {
+		Winner: hub.Party{Side: "hub", Origin: b.inc, HLC: r.Winner.HLC}, Loser: hub.Party{Side: "edge", Origin: a.inc, HLC: early.HLC}, Tx: early.ID, Device: a.id}
+	if !same(r, want) || r.Winner.HLC <= r.Loser.HLC {
 		t.Errorf("receipt %+v\nwant    %+v", r, want)
 	}
 	back, err := w.hub.Undo(w.ctx, r.ID, "Olga")

@@ -100,7 +100,7 @@ func wrote(list []Touch, column string) bool {
 
 // resettle decides again on what waits.
 func (b *batch) resettle(p *Parked, t *change.Transaction) (verdict, error) {
-	if b.choices = p.Chosen; !p.Salvage {
+	if b.review.choices = p.Chosen; !p.Salvage {
 		return b.settle(p.ID, t, p.Edited || p.Split)
 	}
 	// A person's own write, which no right of the device's bounds.

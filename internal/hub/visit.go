@@ -82,6 +82,10 @@ func (t *tally) failed(err error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if isPaused(err) && t.device.IsZero() {
+		t.visit.Began = time.Time{} // a paused device that looks whether it may come in is no visit
+		return
+	}
 	if f, ok := errors.AsType[*wire.Fault](err); ok {
 		t.visit.Error = f.Error()
 	} else {
