@@ -32,6 +32,17 @@ type Hub struct {
 	Salvage   string
 	Database  Database
 	Redis     string
+	Console   Console
+}
+
+// Console is how a hub serves people. In the zero value it listens on this machine alone,
+// with a certificate of its own.
+type Console struct {
+	Listen      string
+	URL         string
+	Certificate string // a file, PEM, as is Key
+	Key         string
+	Off         string // "true": none is served
 }
 
 // Database is the PostgreSQL database that a hub serves. In the zero value it is the
@@ -41,6 +52,8 @@ type Database struct {
 	Listen string   // hub.listen_database
 	Pooled string   // hub.pooled
 	Types  []string // hub.types
+
+	Replicas []string // hub.replicas
 }
 
 // Limits bound what one device may ask of the hub.
@@ -54,6 +67,7 @@ type Limits struct {
 	Queue       int
 	Memory      Size // 0: as much as fits the machine
 	Cache       Size
+	Rate        int // requests a minute; 0: as many as it likes
 }
 
 // Retention says how long the hub keeps what it no longer strictly needs.

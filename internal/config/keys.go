@@ -20,11 +20,13 @@ type key struct {
 	doc   string
 	low   any // bounds, inclusive; nil: none
 	high  any
-	check func(string) error // of a text that is set
+	check func(string) error // of a text that is set, and of each in a list
 }
 
 // keys are all settings outside tables:, in the order of the reference page.
-func keys() []key { return slices.Concat(addressKeys(), limitKeys(), hubKeys(), edgeKeys()) }
+func keys() []key {
+	return slices.Concat(addressKeys(), consoleKeys(), limitKeys(), hubKeys(), edgeKeys())
+}
 
 func addressKeys() []key {
 	return []key{
@@ -34,6 +36,21 @@ func addressKeys() []key {
 			doc: "Address and port to serve on. Without an address: all of them."},
 		{path: "hub.url", field: func(c *Config) any { return &c.Hub.URL }, check: checkURL,
 			doc: "How devices reach the hub; goes into join tokens. Without it: this machine's name and the port of `listen`."},
+	}
+}
+
+func consoleKeys() []key {
+	return []key{
+		{path: "hub.console.listen", field: func(c *Config) any { return &c.Hub.Console.Listen }, check: checkListen,
+			doc: "Address and port of the console and the admin API, for people. Without it: `127.0.0.1:8440`, this machine alone, or another port when that one is taken."},
+		{path: "hub.console.url", field: func(c *Config) any { return &c.Hub.Console.URL }, check: checkURL,
+			doc: "How people reach the console; goes into links, and passkeys are bound to its host. Without it: the address of `listen`."},
+		{path: "hub.console.certificate", field: func(c *Config) any { return &c.Hub.Console.Certificate },
+			doc: "The console's certificate, a PEM file with its chain; read again when it changes. Without it: one that the hub makes, which browsers warn of."},
+		{path: "hub.console.key", field: func(c *Config) any { return &c.Hub.Console.Key },
+			doc: "The key of `certificate`, a PEM file."},
+		{path: "hub.console.off", field: func(c *Config) any { return &c.Hub.Console.Off }, check: among("true", "false"),
+			doc: "Whether no console is served at all."},
 	}
 }
 
@@ -57,6 +74,8 @@ func limitKeys() []key {
 			doc: "How many bytes requests and unsent answers may take; as much again may wait. Without it: an eighth of the machine's memory, from 64MiB to 1GiB."},
 		{path: "hub.limits.cache", field: func(c *Config) any { return &c.Hub.Limits.Cache }, def: DefaultCache, low: MiB, high: 1024 * GiB,
 			doc: "How much memory keeps parts of bootstraps that many devices ask for."},
+		{path: "hub.limits.rate", field: func(c *Config) any { return &c.Hub.Limits.Rate }, low: 30, high: 1_000_000,
+			doc: "How many requests one device may make in a minute, and as many at once after a quiet one; whoever makes more is asked to come back later. With `hub.redis`, all processes count together. Without it: as many as it likes."},
 	}
 }
 
@@ -80,6 +99,8 @@ func hubKeys() []key {
 			doc: "The same database reached directly, where `hub.database` leads through pgbouncer in transaction mode: for the connection that hears of commits, and to make tables."},
 		{path: "hub.pooled", field: func(c *Config) any { return &c.Hub.Database.Pooled }, def: DefaultPooled, check: among("true", "false"),
 			doc: "Whether `hub.database` leads through pgbouncer in transaction mode."},
+		{path: "hub.replicas", field: func(c *Config) any { return &c.Hub.Database.Replicas }, check: checkDatabase,
+			doc: "Streaming standbys of `hub.database`, to read parts of bootstraps from. One that lags, is gone, or is no standby of it, is not read: then the primary is."},
 		{path: "hub.redis", field: func(c *Config) any { return &c.Hub.Redis }, check: checkRedis,
 			doc: "A Redis that the hub's processes share parts of bootstraps through, like `redis://cache.example.com:6379/0`; rediss:// and unix:// work, too, and `${NAME}` stands for an environment variable, a password for one. What is kept there is encrypted. Without it, or while it is away: memory."},
 		{path: "hub.types", field: func(c *Config) any { return &c.Hub.Database.Types },

@@ -55,12 +55,14 @@ hub:
   name: north
   listen: 127.0.0.1:1
   url: https://hub.example.com
-  limits: {frame: 1MiB, transaction: 2MiB, row: 64KiB, rows: 5, sessions: 6, in_flight: 7, queue: 8, memory: 32MiB, cache: 9MiB}
+  limits: {frame: 1MiB, transaction: 2MiB, row: 64KiB, rows: 5, sessions: 6, in_flight: 7, queue: 8, memory: 32MiB, cache: 9MiB, rate: 60}
   redis: redis://cache.example.com
+  console: {listen: "127.0.0.1:2", url: https://console.example.com, certificate: c.pem, key: k.pem, off: true}
   database: postgres://me@db.example.com/shop
   listen_database: ${DIRECT}
   pooled: true
   types: ["visit.at timestamptz"]
+  replicas: [postgres://me@two.example.com/shop]
   retention: {log: 2w}
   heartbeat: 5s
   token_ttl: 1h

@@ -47,9 +47,19 @@ func (c *Config) validateKeys(f *Faults) {
 		if k.low != nil && (rank(p) < rank(k.low) || rank(p) > rank(k.high)) {
 			c.add(f, k.path, "out of range; want %s to %s", spelled(k.low), spelled(k.high))
 		}
-		if s, ok := p.(*string); ok && k.check != nil {
-			if err := k.check(*s); err != nil {
+		if k.check == nil {
+			continue
+		}
+		switch p := p.(type) {
+		case *string:
+			if err := k.check(*p); err != nil {
 				c.add(f, k.path, "%v", err)
+			}
+		case *[]string:
+			for i, s := range *p {
+				if err := k.check(s); err != nil {
+					c.add(f, fmt.Sprintf("%s[%d]", k.path, i), "%v", err)
+				}
 			}
 		}
 	}
