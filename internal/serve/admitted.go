@@ -35,6 +35,11 @@ type admitted struct {
 }
 
 func (p *admitted) Receive(ctx context.Context, m wire.Message, emit func(wire.Message) error) error {
+	if p.counts(m) {
+		if err := p.measure(ctx, p.device); err != nil {
+			return p.later(err)
+		}
+	}
 	switch m := m.(type) {
 	case *wire.Pong, *wire.Fault:
 		return p.peer.Receive(ctx, m, emit)

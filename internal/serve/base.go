@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/config"
 	"github.com/tidemark-sync/tidemark/internal/disk"
 	"github.com/tidemark-sync/tidemark/internal/hub"
@@ -64,6 +65,7 @@ type opening struct {
 	// already stay, where processes share the database.
 	enforce bool
 	heard   func(word string) // what other processes tell, see postgresstore.Config
+	word    change.BranchMode // what the operator said of a database that was put back; "" for nothing
 }
 
 // EnvDatabase is the environment variable that names the database, before the

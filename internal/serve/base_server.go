@@ -19,7 +19,9 @@ type serverBase struct {
 	dsn    string // with everything secret in it: only String is for people
 	direct string // the same past a pgbouncer
 	pooled bool
-	conf   config.Database
+
+	replicas []string // with everything secret in them
+	conf     config.Database
 }
 
 func newServerBase(dir HubDir, conf config.Database) (*serverBase, error) {
@@ -33,6 +35,13 @@ func newServerBase(dir HubDir, conf config.Database) (*serverBase, error) {
 	}
 	if b.direct == "" {
 		b.direct = b.dsn
+	}
+	for _, r := range conf.Replicas {
+		dsn, err := config.Expand(r, os.LookupEnv)
+		if err != nil {
+			return nil, fmt.Errorf("hub.replicas: %w", err)
+		}
+		b.replicas = append(b.replicas, dsn)
 	}
 	return b, nil
 }
@@ -132,7 +141,7 @@ func (b *serverBase) make(ctx context.Context, m making) error {
 func (b *serverBase) open(ctx context.Context, o opening) (Store, error) {
 	s, err := postgresstore.Open(ctx, postgresstore.Config{
 		DSN: b.dsn, Listen: b.direct, Pooled: b.pooled, Rules: &o.conf.Tables, Clock: o.Clock, Rand: o.Rand, Log: o.Logger,
-		Common: true, Enforce: o.enforce, Heard: o.heard,
+		Common: true, Enforce: o.enforce, Heard: o.heard, Replicas: b.replicas,
 	})
 	if err != nil {
 		return nil, b.named(err)
@@ -169,4 +178,5 @@ func (b *serverBase) examine(ctx context.Context, c *exam) {
 		c.Add("freeze", checkup.Warn, "let VACUUM FREEZE through: look for transactions that never end, and for replication slots nobody reads",
 			"the oldest transaction that the database remembers is %d transactions old", age)
 	}
+	b.examineReplicas(ctx, c)
 }

@@ -40,6 +40,7 @@ type HubConfig struct {
 	Logger   *slog.Logger
 	Progress func(done, total int64) // of an import; may be nil
 	NoSync   bool                    // tests only: no fsync
+	Console  *ConsoleConfig          // nil: none is served
 }
 
 // How often a serving hub looks after itself.
@@ -75,6 +76,7 @@ type Hub struct {
 	duty atomic.Pointer[postgresstore.Duty] // of the chores; nil: another process has it, or none needs it
 
 	reception *reception // nil before Start
+	front     *front     // for people; nil where no console is served
 }
 
 // NewHub checks the configuration.
@@ -149,6 +151,9 @@ func (h *Hub) Start(ctx context.Context) (err error) {
 	if err := h.listen(conf); err != nil {
 		return err
 	}
+	if err := h.openFront(ctx, conf); err != nil {
+		return err
+	}
 	ctx, h.stop = context.WithCancel(ctx)
 	h.serve(ctx, conf)
 	return nil
@@ -207,6 +212,7 @@ func (h *Hub) serve(ctx context.Context, conf *config.Config) {
 			h.failed <- fmt.Errorf("serve: %w", err)
 		}
 	})
+	h.serveFront(ctx)
 	h.wait.Go(func() { h.toll(ctx) })
 	h.wait.Go(func() { h.base.look(ctx, h.bell.strike) })
 	if h.office.server != nil {
@@ -219,16 +225,13 @@ func (h *Hub) serve(ctx context.Context, conf *config.Config) {
 	}
 }
 
-// toll strikes the bell whenever the store changed.
+// toll strikes the bell whenever the store changed, for those whom it concerns.
 func (h *Hub) toll(ctx context.Context) {
 	lost := false
+	var since change.Cursor
 	for ctx.Err() == nil {
-		var since change.Cursor
-		err := h.office.Store.View(ctx, func(v hub.View) (err error) {
-			since, err = v.Cursor()
-			return err
-		})
-		h.bell.strike()
+		st, err := h.stirred(ctx, &since)
+		h.bell.stir(&st)
 		if err == nil {
 			err = h.office.Store.Wait(ctx, since)
 		}
@@ -322,6 +325,7 @@ func (h *Hub) release() error {
 		_ = h.listener.Close() // the server closes it, too
 		h.listener = nil
 	}
+	h.front.close()
 	if h.office != nil {
 		err = h.office.Close()
 		h.office = nil

@@ -20,6 +20,20 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/wire/transport"
 )
 
+// started is a hub that serves until the test ends.
+func started(t *testing.T, cfg HubConfig) *Hub {
+	t.Helper()
+	h, err := NewHub(cfg)
+	if err == nil {
+		err = h.Start(context.Background())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Stop() })
+	return h
+}
+
 func startFault(t *testing.T, cfg HubConfig) error {
 	t.Helper()
 	h, err := NewHub(cfg)

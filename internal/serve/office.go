@@ -14,6 +14,7 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/config"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/parcel"
+	"github.com/tidemark-sync/tidemark/internal/people"
 	postgresstore "github.com/tidemark-sync/tidemark/internal/store/postgres"
 	"github.com/tidemark-sync/tidemark/internal/wire/transport"
 )
@@ -35,9 +36,12 @@ type Office struct {
 	Config *config.Config
 	Core   *hub.Hub
 	Store  Store
+	People *people.Book
 
 	base   base
 	rand   io.Reader
+	clock  clock.Clock
+	log    *slog.Logger
 	chunks chunks
 
 	// What goes on between the processes that serve one database; nil where one serves a file.
@@ -74,7 +78,7 @@ func openOffice(ctx context.Context, b base, cfg opening) (_ *Office, err error)
 			err = errors.Join(err, store.Close())
 		}
 	}()
-	o := &Office{Dir: cfg.Dir, Config: conf, Store: store, base: b, rand: cfg.Rand}
+	o := &Office{Dir: cfg.Dir, Config: conf, Store: store, base: b, rand: cfg.Rand, clock: cfg.Clock, log: cfg.Logger}
 	var seal *parcel.Key
 	var key []byte
 	var tell func(change.DeviceID)
@@ -87,13 +91,17 @@ func openOffice(ctx context.Context, b base, cfg opening) (_ *Office, err error)
 	if err != nil {
 		return nil, err
 	}
+	if o.People, err = people.New(people.Config{Store: store, Clock: cfg.Clock, Rand: cfg.Rand, Key: key, Hub: conf.Hub.Name}); err != nil {
+		return nil, err
+	}
 	if o.chunks, err = openChunks(cfg.OfficeConfig, conf, key); err != nil {
 		return nil, err
 	}
+	n, _ := cfg.Dir.readNote() // settlePast says what is wrong with it
 	o.Core, err = hub.New(ctx, hub.Config{
 		Store: store, Rules: rules, DDL: store.DDL, Clock: cfg.Clock, Rand: cfg.Rand, Logger: cfg.Logger, Parcel: seal,
 		Copies: hub.CopyPolicy(conf.Hub.Copies), SealKey: key, Recover: conf.Hub.Rollback == "recover", NoSalvage: conf.Hub.Salvage == "false",
-		Chunks: o.chunks, Tell: tell, Name: conf.Hub.Name, Limits: hub.Limits{
+		Chunks: o.chunks, Noted: n.Cursor, NotedAt: n.At, Word: cfg.word, Tell: tell, Name: conf.Hub.Name, Limits: hub.Limits{
 			Frame: int(conf.Hub.Limits.Frame), Tx: int(conf.Hub.Limits.Transaction),
 			Row: int(conf.Hub.Limits.Row), Ops: conf.Hub.Limits.Rows,
 		},

@@ -72,12 +72,9 @@ func makeSealKey(path string, r io.Reader) ([]byte, error) {
 // settlePast does what the operator said of the database's past; when they said
 // nothing, it compares the database with the note of the last process.
 func (h *Hub) settlePast(ctx context.Context) error {
-	var n note
-	if err := disk.ReadJSON(h.cfg.Dir.note(), &n); err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			h.log.Warn("the note about the database cannot be read: it is not compared with it", "error", err.Error())
-		}
-		n = note{}
+	n, err := h.cfg.Dir.readNote()
+	if err != nil {
+		h.log.Warn("the note about the database cannot be read: it is not compared with it", "error", err.Error())
 	}
 	h.lives = lives(n.Lives, n.Lineage)
 	if h.cfg.Revive != "" {
@@ -128,7 +125,15 @@ func (h *Hub) takeNote(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("note the database's state: %w", err)
 	}
-	if h.office.Core.Behind() != nil || n.Cursor == h.noted {
+	if h.office.Core.Behind() != nil {
+		return nil
+	}
+	if h.office.server != nil { // after the cursor was read: the witness shows all that the note says
+		if err := h.office.server.Testify(ctx); err != nil {
+			return err
+		}
+	}
+	if n.Cursor == h.noted {
 		return nil
 	}
 	h.lives = lives(h.lives, n.Lineage)
@@ -137,7 +142,19 @@ func (h *Hub) takeNote(ctx context.Context) error {
 		return fmt.Errorf("note the database's state: %w", err)
 	}
 	h.noted = n.Cursor
+	h.office.Core.Noted(n.Cursor, n.At)
 	return nil
+}
+
+// readNote returns the note, or an empty one.
+func (d HubDir) readNote() (n note, err error) {
+	if err := disk.ReadJSON(d.note(), &n); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return note{}, err
+	}
+	return n, nil
 }
 
 // forgetNote takes the note of an earlier database away from a new one.

@@ -93,7 +93,7 @@ func (h *Hub) create(ctx context.Context, conf *config.Config) error {
 // opening is how the hub opens its database.
 func (h *Hub) opening(conf *config.Config) opening {
 	return opening{OfficeConfig: OfficeConfig{Dir: h.cfg.Dir, Clock: h.cfg.Clock, Rand: h.cfg.Rand, Logger: h.log, NoSync: h.cfg.NoSync},
-		conf: conf, enforce: h.cfg.ConfigFile != ""}
+		conf: conf, enforce: h.cfg.ConfigFile != "", word: h.cfg.Revive}
 }
 
 // Database says where the rows are, without anything secret.

@@ -24,13 +24,14 @@ import (
 type reception struct {
 	h        *Hub
 	gate     *admit.Gate
-	most     int64 // sessions at once
+	meter    *meter // nil: nobody counts requests
+	most     int64  // sessions at once
 	sessions atomic.Int64
 	rand     io.Reader
 }
 
 func newReception(h *Hub, limits config.Limits) *reception {
-	return &reception{h: h, gate: newGate(limits, h.cfg.Clock), most: int64(limits.Sessions), rand: h.cfg.Rand}
+	return &reception{h: h, gate: newGate(limits, h.cfg.Clock), meter: newMeter(limits.Rate, h.office.chunks.redis, h.cfg.Clock), most: int64(limits.Sessions), rand: h.cfg.Rand}
 }
 
 // What the machine is taken to have for a hub.
@@ -102,7 +103,12 @@ func (r *reception) Session(ctx context.Context, device change.DeviceID) (wire.P
 	}
 	p := &admitted{reception: r, peer: r.h.office.Core.NewSession(device), device: device}
 	context.AfterFunc(ctx, p.parts.end)
-	return p, r.h.bell.listener(device), nil
+	context.AfterFunc(ctx, p.peer.End)
+	if f := r.h.front; f != nil {
+		f.stirred(device)
+		context.AfterFunc(ctx, func() { f.stirred(device) })
+	}
+	return p, r.h.bell.listener(ctx, device, p.peer.Heeds), nil
 }
 
 // later turns a gate's refusal into what the device hears. The appointment gets

@@ -204,14 +204,7 @@ func TestServer_MakesTablesOfAScript(t *testing.T) {
 	}
 	cfg := w.config()
 	cfg.ConfigFile, cfg.Schema = w.path("tidemark.yaml"), w.path("tables.sql")
-	h, err := NewHub(cfg)
-	if err == nil {
-		err = h.Start(context.Background())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = h.Stop() })
+	h := started(t, cfg)
 	if got := s.sql("SELECT data_type FROM information_schema.columns WHERE table_name = 'item' AND column_name = 'at'"); got != "timestamp with time zone" {
 		t.Errorf("at is %s", got)
 	}

@@ -55,6 +55,15 @@ func beside(t *testing.T, w *world) *world {
 	return other
 }
 
+// together is two processes on one database.
+func together(t *testing.T) (s *server, a, b *world) {
+	t.Helper()
+	s = newServer(t)
+	a = s.world()
+	a.up()
+	return s, a, beside(t, a)
+}
+
 // at is a device's file as it syncs with the hub of w.
 func (w *world) at(e run.Edge) run.Edge {
 	e.URL = w.hub.Endpoint().URL
@@ -91,10 +100,7 @@ func TestTogether_KeysAreTheSame(t *testing.T) {
 // What a device hands in at one process is at the devices of the other one at once, and
 // so is what its operator decides.
 func TestTogether_OneHearsOfTheOther(t *testing.T) {
-	s := newServer(t)
-	a := s.world()
-	a.up()
-	b := beside(t, a)
+	_, a, b := together(t)
 	one, two := a.join("one.db", "branch/1"), a.join("two.db", "branch/1")
 	agent := b.agent(b.at(two))
 	sh(t, one.File, "INSERT INTO item VALUES ('k', 1, 11, 'pushed')")
@@ -126,10 +132,7 @@ func TestTogether_OneHearsOfTheOther(t *testing.T) {
 
 // An operator's word at one process is every process's.
 func TestTogether_ANewLifeIsEverybodys(t *testing.T) {
-	s := newServer(t)
-	a := s.world()
-	a.up()
-	b := beside(t, a)
+	s, a, b := together(t)
 	one := a.join("one.db", "branch/1")
 	b.sync(b.at(one))
 	ctx := context.Background()
@@ -153,23 +156,12 @@ func TestTogether_ANewLifeIsEverybodys(t *testing.T) {
 // Rules that one process puts in force are those of all, whatever their files say; and
 // they do not make the triggers anew in turns.
 func TestTogether_RulesInForceAreEverybodys(t *testing.T) {
-	s := newServer(t)
-	a := s.world()
-	a.up()
-	b := beside(t, a)
+	s, a, b := together(t)
 	b.down()
 	b.yaml("tables:\n  item: {scope: all}\n")
 	cfg := b.config()
 	cfg.ConfigFile = b.path("tidemark.yaml")
-	h, err := NewHub(cfg)
-	if err == nil {
-		err = h.Start(context.Background())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = h.Stop() })
-	b.hub = h
+	b.hub = started(t, cfg)
 	eventually(t, "the first process serves under the new rules", func() bool {
 		return reflect.DeepEqual(a.hub.Core().Setup().Rules, b.hub.Core().Setup().Rules)
 	})
@@ -194,10 +186,7 @@ func TestTogether_RulesInForceAreEverybodys(t *testing.T) {
 
 // What a process knows of a device does not undo what another one learned later.
 func TestTogether_PresenceIsTheLatest(t *testing.T) {
-	s := newServer(t)
-	a := s.world()
-	a.up()
-	b := beside(t, a)
+	_, a, b := together(t)
 	e := a.join("one.db", "branch/1")
 	a.sync(e)
 	b.sync(b.at(e))
@@ -224,10 +213,7 @@ func TestTogether_PresenceIsTheLatest(t *testing.T) {
 // Two files of one device are found out, each at a process of its own (the copies of
 // one file speak in turns).
 func TestTogether_CopiesAreFoundOut(t *testing.T) {
-	s := newServer(t)
-	a := s.world()
-	a.up()
-	b := beside(t, a)
+	s, a, b := together(t)
 	one := a.join("one.db", "branch/1")
 	a.sync(one)
 	twin := a.edge("copy/one.db")
