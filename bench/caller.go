@@ -214,7 +214,7 @@ func (c *caller) stay(ctx context.Context) error {
 	for {
 		err := c.client.Run(ctx, c)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // it was ended
 		}
 		after, ok := transport.RetryAfter(err)
 		if !ok {

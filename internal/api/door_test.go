@@ -27,7 +27,13 @@ import (
 )
 
 // get asks for a file.
-func (w *world) get(path string, header ...string) (*http.Response, string) {
+// A head is an answer without its body.
+type head struct {
+	StatusCode int
+	Header     http.Header
+}
+
+func (w *world) get(path string, header ...string) (head, string) {
 	w.t.Helper()
 	r, err := http.NewRequestWithContext(w.ctx, http.MethodGet, w.server.URL+path, nil)
 	w.must(err)
@@ -39,7 +45,7 @@ func (w *world) get(path string, header ...string) (*http.Response, string) {
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
 	w.must(err)
-	return res, string(b)
+	return head{res.StatusCode, res.Header}, string(b)
 }
 
 func TestThePageComesWithAStrictPolicy(t *testing.T) {

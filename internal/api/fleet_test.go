@@ -42,7 +42,9 @@ func TestDevicesAreAddedAndEdited(t *testing.T) {
 	if !strings.Contains(string(a.body), "Ben changed this device") {
 		t.Errorf("it does not say who was faster: %s", a.body)
 	}
-	version = renamed["version"].(string)
+	if renamed["version"] == version {
+		t.Error("its version stayed")
+	}
 	op.refused("Fleet/Rename", fmt.Sprintf(`{"id":%q,"name":""}`, id), "invalid")
 	for _, step := range [][2]string{
 		{"SetGrants", `"grants":[{"scope":"branch/2","update":true,"delete":true}]`}, {"Pause", `"reason":"stocktaking"`}, {"Resume", `"x":1`},

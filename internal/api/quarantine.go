@@ -146,9 +146,8 @@ func parkedOut(p *hub.Parked, names map[change.DeviceID]string, by map[change.Tx
 	for _, id := range p.DependsOn {
 		out.DependsOn = append(out.DependsOn, id.String())
 	}
-	n := 0
-	out.Summary, n = summary(p)
-	out.Operations = count(n)
+	text, n := summary(p)
+	out.Summary, out.Operations = text, count(n)
 	return out
 }
 

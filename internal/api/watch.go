@@ -66,13 +66,6 @@ func (n *news) leave(w *watcher) {
 	delete(n.watchers, w)
 }
 
-// watched reports whether anybody watches.
-func (n *news) watched() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return len(n.watchers) > 0
-}
-
 func (w *watcher) add(kind, id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -20,12 +21,12 @@ func TestRateTurnsOneDeviceAway(t *testing.T) {
 	n := 0
 	for ; n < 100 && err == nil; n++ {
 		err = d.try(&wire.Verify{})
-		if f, ok := err.(*wire.Fault); ok && f.Code != "busy" {
+		if f, ok := errors.AsType[*wire.Fault](err); ok && f.Code != "busy" {
 			err = nil // what it says is of no matter here
 		}
 	}
 	busyFault(t, err)
-	if f := err.(*wire.Fault); f.RetryAfter < 30*time.Second || f.RetryAfter > admit.Latest {
+	if f, _ := errors.AsType[*wire.Fault](err); f.RetryAfter < 30*time.Second || f.RetryAfter > admit.Latest {
 		t.Errorf("it is to come back in %v", f.RetryAfter)
 	}
 	if n < 10 || n > 35 {

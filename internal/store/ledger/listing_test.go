@@ -34,7 +34,7 @@ func TestListingsFit(t *testing.T) {
 	} {
 		s := schema("a: id", "stranger: id")
 		fit, lost, err := c.had.Fit(rules(a, gone), c.inForce, s, c.refused)
-		got := ""
+		var got string
 		if err != nil {
 			got = err.Error()
 		} else {

@@ -106,7 +106,7 @@ func (r *refreshing) run(rules *rule.Rules) (changed bool, err error) {
 	}
 	p.finish()
 	r.p, p.rules, p.lost, p.hash = p, *rules, lost, schema.Hash()
-	changed = r.old != nil && !(ledger.Same(&r.old.rules, rules) && ledger.Same(&r.old.schema, &schema))
+	changed = r.old != nil && (!ledger.Same(&r.old.rules, rules) || !ledger.Same(&r.old.schema, &schema))
 	if err := r.number(); err != nil {
 		return false, err
 	}

@@ -72,7 +72,7 @@ func (s *Store) refresh(rules *rule.Rules) (changed bool, err error) {
 	if err := widen(c, keys, columns); err != nil {
 		return false, err
 	}
-	changed = old != nil && !(ledger.Same(&old.rules, rules) && ledger.Same(&old.schema, &schema))
+	changed = old != nil && (!ledger.Same(&old.rules, rules) || !ledger.Same(&old.schema, &schema))
 	p.width = keys
 	if err := r.number(); err != nil {
 		return false, err
