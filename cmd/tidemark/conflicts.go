@@ -7,13 +7,17 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"slices"
+	"strings"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/api"
+	"github.com/tidemark-sync/tidemark/internal/api/pb"
 	"github.com/tidemark-sync/tidemark/internal/hub"
-	"github.com/tidemark-sync/tidemark/internal/serve"
 )
 
 func conflictsVerb(d *door) *cobra.Command {
@@ -27,8 +31,8 @@ the value that lost back, as a new change with a receipt of its own.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: group,
 	}
-	o.bind(c)
-	c.AddCommand(conflictsList(d, o), conflictsShow(d, o), conflictsUndo(d, o))
+	o.bindEither(c)
+	c.AddCommand(conflictsList(d, o), conflictsShow(d, o), conflictsUndo(d, o), conflictsAccept(d, o), conflictsWhatIf(d, o))
 	return c
 }
 
@@ -51,46 +55,39 @@ type receiptRow struct {
 	Tx     string    `json:"transaction"`
 	By     string    `json:"by,omitempty"`
 	Undone string    `json:"undone_by,omitempty"`
-	r      *hub.Receipt
+	State  string    `json:"state"` // new, accepted, undone
+	Note   string    `json:"note,omitempty"`
+	r      receiptCells
 }
 
-// authors names the writers of changes.
-type authors map[change.Incarnation]string
-
-func readAuthors(ctx context.Context, core *hub.Hub) (authors, error) {
-	list, err := core.Devices(ctx)
-	if err != nil {
-		return nil, err
-	}
-	a := authors{}
-	for _, v := range list {
-		for _, inc := range v.Incarnations {
-			a[inc] = v.Name
-		}
-	}
-	return a, nil
+// receiptCells are the values of a receipt.
+type receiptCells struct {
+	key                     change.Key
+	base, hub, edge, result change.Value
 }
 
-func (a authors) name(p hub.Party) string {
-	if n, ok := a[p.Origin]; ok {
-		return n
-	}
-	if p.Origin.IsZero() {
+// party is who had part in a decision, as the verbs call them.
+func party(name string) string {
+	switch name {
+	case "":
+		return "unknown"
+	case hub.HubName:
 		return "hub"
 	}
-	return p.Origin.String()
+	return name
 }
 
-func (a authors) row(r *hub.Receipt) receiptRow {
-	return receiptRow{ID: r.ID, At: r.At, Table: r.Table, Key: plainAll(r.Key), Kind: r.Kind, Column: r.Column,
-		Rule: r.Rule, Base: plain(r.Base), Hub: plain(r.Hub), Edge: plain(r.Edge), Result: plain(r.Result),
-		Winner: a.name(r.Winner), Loser: a.name(r.Loser), Device: r.Device.String(), Tx: r.Tx.String(),
-		By: r.By, Undone: r.Undone, r: r}
+func newReceiptRow(r *pb.Receipt) receiptRow {
+	v := receiptCells{key: api.Values(r.GetKey().GetValues()), base: api.Value(r.GetBase()), hub: api.Value(r.GetHub()), edge: api.Value(r.GetEdge()), result: api.Value(r.GetResult())}
+	return receiptRow{ID: r.GetId(), At: timeIn(r.GetAt()), Table: r.GetTable(), Key: plainAll(v.key), Kind: r.GetKind(), Column: r.GetColumn(),
+		Rule: r.GetRule(), Base: plain(v.base), Hub: plain(v.hub), Edge: plain(v.edge), Result: plain(v.result),
+		Winner: party(r.GetWinnerName()), Loser: party(r.GetLoserName()), Device: r.GetDevice(), Tx: r.GetTransaction(),
+		By: r.GetBy(), Undone: r.GetUndone(), State: wordOf(r.GetState(), "RECEIPT_STATE_"), Note: r.GetNote(), r: v}
 }
 
 // what names the thing at stake.
 func (r *receiptRow) what() string {
-	s := r.Table + " " + r.r.Key.String()
+	s := r.Table + " " + r.r.key.String()
 	if r.Column != "" {
 		s += " " + r.Column
 	}
@@ -101,55 +98,83 @@ func (r *receiptRow) what() string {
 func (r *receiptRow) decision() string {
 	switch {
 	case r.Kind == "undo":
-		return brief(r.r.Result) + " written back by " + r.By
+		return brief(r.r.result) + " written back by " + r.By
 	case r.Column == "":
 		return r.Kind + ": " + r.Winner + " over " + r.Loser
-	case r.r.Result == r.r.Edge:
-		return fmt.Sprintf("%s (%s) over %s (%s)", brief(r.r.Edge), r.Winner, brief(r.r.Hub), r.Loser)
-	case r.r.Result == r.r.Hub:
-		return fmt.Sprintf("%s (%s) over %s (%s)", brief(r.r.Hub), r.Winner, brief(r.r.Edge), r.Loser)
+	case r.r.result == r.r.edge:
+		return fmt.Sprintf("%s (%s) over %s (%s)", brief(r.r.edge), r.Winner, brief(r.r.hub), r.Loser)
+	case r.r.result == r.r.hub:
+		return fmt.Sprintf("%s (%s) over %s (%s)", brief(r.r.hub), r.Winner, brief(r.r.edge), r.Loser)
 	}
-	return fmt.Sprintf("%s from %s and %s", brief(r.r.Result), brief(r.r.Hub), brief(r.r.Edge))
+	return fmt.Sprintf("%s from %s and %s", brief(r.r.result), brief(r.r.hub), brief(r.r.edge))
+}
+
+// receiptFilter are the flags that narrow a list of receipts.
+type receiptFilter struct {
+	table, device, state, search, after string
+	limit                               int
+}
+
+func (f *receiptFilter) bind(c *cobra.Command) {
+	c.Flags().StringVar(&f.table, "table", "", "of this table only")
+	c.Flags().StringVar(&f.device, "device", "", "brought about by this device only (name or id)")
+	c.Flags().StringVar(&f.state, "state", "", "only those that are new, accepted or undone")
+	c.Flags().StringVar(&f.search, "search", "", "only those with this text in key or values")
+	c.Flags().StringVar(&f.after, "after", "", "only receipts after this one")
+	c.Flags().IntVar(&f.limit, "limit", 0, "at most so many (0: all)")
+}
+
+// receipts lists those that a filter wants, oldest first.
+func (b *bureau) receipts(ctx context.Context, f *receiptFilter) ([]receiptRow, error) {
+	req := &pb.ListReceiptsRequest{Table: f.table, Device: f.device, Search: f.search}
+	if f.state != "" {
+		n, err := enumOf("state", "RECEIPT_STATE_", f.state, pb.ReceiptState_value)
+		if err != nil {
+			return nil, err
+		}
+		req.State = pb.ReceiptState(n)
+	}
+	out := []receiptRow{}
+	err := pages(func(p *pb.Page) (string, bool, error) {
+		req.Page = p
+		res, err := b.Conflicts.List(ctx, connect.NewRequest(req))
+		if err != nil {
+			return "", true, err
+		}
+		for _, r := range res.Msg.GetReceipts() { // newest first
+			if r.GetId() <= f.after {
+				return "", true, nil
+			}
+			out = append(out, newReceiptRow(r))
+		}
+		return res.Msg.GetNextPageToken(), false, nil
+	})
+	slices.Reverse(out)
+	if f.limit > 0 && len(out) > f.limit {
+		out = out[:f.limit]
+	}
+	return out, err
 }
 
 func conflictsList(d *door, o *officeFlags) *cobra.Command {
-	var f hub.ReceiptFilter
-	var device string
+	f := &receiptFilter{}
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List the receipts, oldest first",
 		Example: `  tidemark conflicts list --limit 20
-  tidemark conflicts list --table patient --json`,
+  tidemark conflicts list --table patient --state new --json`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
-				if device != "" {
-					v, err := findDevice(ctx, off.Core, device)
-					if err != nil {
-						return err
-					}
-					f.Device = v.ID
-				}
-				list, err := off.Core.Receipts(ctx, f)
+			return o.withAPI(cmd, d, func(ctx context.Context, b *bureau) error {
+				out, err := b.receipts(ctx, f)
 				if err != nil {
 					return err
-				}
-				by, err := readAuthors(ctx, off.Core)
-				if err != nil {
-					return err
-				}
-				out := make([]receiptRow, len(list))
-				for i := range list {
-					out[i] = by.row(&list[i])
 				}
 				return d.show(map[string]any{"receipts": out}, func(w io.Writer) { receiptTable(w, out) })
 			})
 		},
 	}
-	c.Flags().StringVar(&f.Table, "table", "", "of this table only")
-	c.Flags().StringVar(&device, "device", "", "brought about by this device only (name or id)")
-	c.Flags().StringVar(&f.After, "after", "", "only receipts after this one")
-	c.Flags().IntVar(&f.Limit, "limit", 0, "at most so many (0: all)")
+	f.bind(c)
 	return c
 }
 
@@ -162,8 +187,8 @@ func receiptTable(w io.Writer, list []receiptRow) {
 	for i := range list {
 		r := &list[i]
 		note := ""
-		if r.Undone != "" {
-			note = "undone"
+		if r.State != "new" {
+			note = r.State
 		}
 		rows[i] = []string{r.ID, r.At.Local().Format(time.DateTime), r.what(), r.Rule, r.decision(), note}
 	}
@@ -171,22 +196,24 @@ func receiptTable(w io.Writer, list []receiptRow) {
 }
 
 // receipt reads one receipt.
-func receipt(ctx context.Context, core *hub.Hub, id string) (*receiptRow, error) {
-	list, err := core.Receipts(ctx, hub.ReceiptFilter{})
+func (b *bureau) receipt(ctx context.Context, id string) (*receiptRow, error) {
+	res, err := b.Conflicts.Get(ctx, connect.NewRequest(&pb.GetReceiptRequest{Id: id}))
 	if err != nil {
-		return nil, err
+		return nil, noReceipt(err, id)
 	}
-	for i := range list {
-		if list[i].ID == id {
-			by, err := readAuthors(ctx, core)
-			if err != nil {
-				return nil, err
-			}
-			row := by.row(&list[i])
-			return &row, nil
-		}
+	row := newReceiptRow(res.Msg.GetReceipt())
+	return &row, nil
+}
+
+// noReceipt says of refusals which receipt they are about.
+func noReceipt(err error, id string) error {
+	switch {
+	case says(err, "no-such-receipt"):
+		return fail(exitUsage, fmt.Errorf("no receipt %q", id), hints["no-such-receipt"])
+	case says(err, "already-undone"):
+		return fail(exitFailed, fmt.Errorf("receipt %s: %w", id, hub.ErrUndone), hints["already-undone"])
 	}
-	return nil, fail(exitUsage, fmt.Errorf("no receipt %q", id), "tidemark conflicts list shows them")
+	return err
 }
 
 func conflictsShow(d *door, o *officeFlags) *cobra.Command {
@@ -196,8 +223,8 @@ func conflictsShow(d *door, o *officeFlags) *cobra.Command {
 		Example: "  tidemark conflicts show 0190f3a2c4d50000-1b2c3d4e",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
-				r, err := receipt(ctx, off.Core, list[0])
+			return o.withAPI(cmd, d, func(ctx context.Context, b *bureau) error {
+				r, err := b.receipt(ctx, list[0])
 				if err != nil {
 					return err
 				}
@@ -213,16 +240,30 @@ func receiptFacts(w io.Writer, r *receiptRow) {
 		{"winner", r.Winner}, {"loser", r.Loser},
 	}
 	if r.Column != "" {
-		list = append(list, [2]string{"before", brief(r.r.Base)}, [2]string{"at the hub", brief(r.r.Hub)},
-			[2]string{"at the edge", brief(r.r.Edge)}, [2]string{"stands now", brief(r.r.Result)})
+		list = append(list, [2]string{"before", brief(r.r.base)}, [2]string{"at the hub", brief(r.r.hub)},
+			[2]string{"at the edge", brief(r.r.edge)}, [2]string{"stands now", brief(r.r.result)})
 	}
 	list = append(list, [2]string{"transaction", r.Tx})
+	if r.State == "accepted" {
+		list = append(list, [2]string{"accepted", strings.TrimSuffix("by "+r.By+": "+r.Note, ": ")})
+	}
 	if r.Undone != "" {
 		list = append(list, [2]string{"undone", "by receipt " + r.Undone})
 	} else if r.Kind != "undo" {
 		list = append(list, [2]string{"undo", "tidemark conflicts undo " + r.ID})
 	}
 	facts(w, list)
+}
+
+// byFlag says who decides, for receipts: across a network it is who the token says.
+func (b *bureau) byFlag(by string) (string, error) {
+	switch {
+	case b.at != "" && by != "":
+		return "", fail(exitUsage, errors.New("--by across a network: the hub knows who you are by the token"), "leave --by out")
+	case b.at == "" && by == "":
+		return person(), nil
+	}
+	return by, nil
 }
 
 func conflictsUndo(d *door, o *officeFlags) *cobra.Command {
@@ -233,26 +274,21 @@ func conflictsUndo(d *door, o *officeFlags) *cobra.Command {
 		Example: "  tidemark conflicts undo 0190f3a2c4d50000-1b2c3d4e --by Ann",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
-				if by == "" {
-					by = person()
-				}
-				back, err := off.Core.Undo(ctx, list[0], by)
-				switch {
-				case errors.Is(err, hub.ErrNotFound):
-					return fail(exitUsage, fmt.Errorf("no receipt %q", list[0]), "tidemark conflicts list shows them")
-				case errors.Is(err, hub.ErrUndone):
-					return fail(exitFailed, err, "the undo has a receipt of its own: undo that one to turn it round again")
-				case err != nil:
-					return err
-				}
-				names, err := readAuthors(ctx, off.Core)
+			return o.withAPI(cmd, d, func(ctx context.Context, b *bureau) error {
+				who, err := b.byFlag(by)
 				if err != nil {
 					return err
 				}
-				row := names.row(back)
+				res, err := b.Conflicts.Undo(ctx, connect.NewRequest(&pb.UndoRequest{Id: list[0], By: who}))
+				if err != nil {
+					return noReceipt(err, list[0])
+				}
+				row, err := b.receipt(ctx, res.Msg.GetUndone())
+				if err != nil {
+					return err
+				}
 				return d.show(row, func(w io.Writer) {
-					fmt.Fprintf(w, "%s: %s stands again (receipt %s)\n", row.what(), brief(back.Result), back.ID)
+					fmt.Fprintf(w, "%s: %s stands again (receipt %s)\n", row.what(), brief(row.r.result), row.ID)
 				})
 			})
 		},

@@ -2,75 +2,17 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/tidemark-sync/tidemark/internal/api/pb"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 )
-
-// noteMarks tells of each device what stands out of its file's lives.
-func noteMarks(ctx context.Context, core *hub.Hub, devices []hub.Device, rows []deviceRow) error {
-	marks, err := core.Marks(ctx)
-	if err != nil {
-		return err
-	}
-	of := map[string]*hub.Device{}
-	for i := range devices {
-		of[devices[i].ID.String()] = &devices[i]
-	}
-	for i := range rows {
-		v := of[rows[i].ID]
-		if v == nil {
-			continue
-		}
-		origin := ""
-		if first := of[v.CopyOf.String()]; first != nil {
-			origin = first.Name
-		}
-		rows[i].mark(v, marks[v.ID], origin)
-	}
-	return nil
-}
-
-func (r *deviceRow) mark(v *hub.Device, m hub.Mark, origin string) {
-	r.Held, r.Restored = m.Held, m.Restored
-	switch {
-	case m.Held > 0:
-		r.note = "held: tidemark device allow " + word(v.Name)
-	case !v.CopyOf.IsZero():
-		if r.CopyOf = v.CopyOf.String(); origin == "" {
-			origin = r.CopyOf
-		}
-		r.note = "copy of " + origin
-	}
-	if r.note == "" && !m.Restored.IsZero() {
-		r.note = "restored " + m.Restored.Local().Format(time.DateOnly)
-	}
-}
-
-// statusRows are the hub's devices for its status, and the name of the one with the
-// oldest unsafe work; "" when no work is known to be unsafe.
-func statusRows(ctx context.Context, d *door, core *hub.Hub, h *hub.Health) (out []deviceRow, unsafe string, err error) {
-	out = make([]deviceRow, len(h.Devices))
-	devices := make([]hub.Device, len(h.Devices))
-	for i := range h.Devices {
-		devices[i] = h.Devices[i].Device
-		out[i] = newDeviceRow(d, &devices[i])
-		out[i].OldestUnsafe = h.Devices[i].OldestUnsafe.Seconds()
-		if h.OldestUnsafe > 0 && devices[i].ID == h.UnsafeDevice {
-			unsafe = devices[i].Name
-		}
-	}
-	if err := noteMarks(ctx, core, devices, out); err != nil {
-		return nil, "", err
-	}
-	byName(out)
-	return out, unsafe, nil
-}
 
 // historyFacts counts what happened to devices' files lately, when something did.
 func historyFacts(n hub.Histories) [][2]string {
@@ -109,15 +51,13 @@ type lifeRow struct {
 	Split       string    `json:"split,omitempty"` // the device that its file is now
 }
 
-func lifeRows(list []hub.Life) []lifeRow {
+func lifeRows(list []*pb.Life) []lifeRow {
 	out := make([]lifeRow, len(list))
 	for i, l := range list {
-		out[i] = lifeRow{Incarnation: l.Inc.String(), First: l.First, Seen: l.Seen, Held: l.Held, Ended: l.Ended}
-		if !l.Parent.IsZero() {
-			out[i].Parent = l.Parent.String()
-		}
-		if !l.Split.IsZero() {
-			out[i].Split = l.Split.String()
+		out[i] = lifeRow{Incarnation: l.GetIncarnation(), Parent: l.GetContinues(), First: timeIn(l.GetBegan()), Seen: timeIn(l.GetSeen()),
+			Held: l.GetHeld(), Split: l.GetSplit()}
+		if l.GetSplit() == "" {
+			out[i].Ended = l.GetEnded()
 		}
 	}
 	return out
@@ -146,35 +86,66 @@ it turns out to be an older state of itself: a backup was put back, or there are
 		Example: "  tidemark device show till-7",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			return o.onDevice(cmd, d, list[0], d.showDevice)
+			return o.withAPI(cmd, d, func(ctx context.Context, b *bureau) error {
+				res, err := b.Fleet.Get(ctx, connect.NewRequest(&pb.GetDeviceRequest{Id: list[0]}))
+				if err != nil {
+					return err
+				}
+				return d.showDevice(ctx, b, res.Msg)
+			})
 		},
 	}
 }
 
-func (d *door) showDevice(ctx context.Context, core *hub.Hub, v *hub.Device) error {
-	all, err := core.Devices(ctx)
-	if err != nil {
-		return err
+// An eventRow is something out of the ordinary.
+type eventRow struct {
+	Device string    `json:"device"`
+	At     time.Time `json:"at"`
+	Kind   string    `json:"kind"`
+	Detail string    `json:"detail"`
+}
+
+// A verifyRow is what a device last found when it compared its rows with the hub's.
+type verifyRow struct {
+	At        time.Time `json:"at"`
+	Equal     bool      `json:"equal"`
+	Rows      uint64    `json:"rows"`
+	Differing uint32    `json:"differing"`
+	Tables    []string  `json:"tables,omitempty"` // that differed
+}
+
+func newVerifyRow(v *pb.VerifyReport) *verifyRow {
+	if v == nil {
+		return nil
 	}
-	row := []deviceRow{newDeviceRow(d, v)}
-	if err := noteMarks(ctx, core, all, row); err != nil {
-		return err
+	return &verifyRow{timeIn(v.GetAt()), v.GetEqual(), v.GetRows(), v.GetDiffering(), v.GetTables()}
+}
+
+func (r *verifyRow) String() string {
+	text := r.At.Local().Format(time.DateTime) + ": " + plural(int64(r.Rows), "row")
+	if r.Equal {
+		return text + ", all as at the hub"
 	}
-	lives, err := core.Lives(ctx, v.ID)
-	if err != nil {
-		return err
-	}
-	events, err := core.Events(ctx, v.ID)
+	return fmt.Sprintf("%s, %s: %s", text, plural(int64(r.Differing), "difference"), strings.Join(r.Tables, ", "))
+}
+
+func (d *door) showDevice(ctx context.Context, b *bureau, m *pb.GetDeviceResponse) error {
+	row, err := b.deviceRows(ctx, []*pb.Device{m.GetDevice()})
 	if err != nil {
 		return err
 	}
 	out := struct {
 		deviceRow
-		Lives  []lifeRow   `json:"lives"`
-		Events []hub.Event `json:"events"`
-	}{row[0], lifeRows(lives), append([]hub.Event{}, events...)}
+		Lives    []lifeRow  `json:"lives"`
+		Events   []eventRow `json:"events"`
+		Verified *verifyRow `json:"verified,omitempty"`
+	}{row[0], lifeRows(m.GetLives()), []eventRow{}, newVerifyRow(m.GetDevice().GetVerified())}
+	for _, e := range m.GetEvents() {
+		out.Events = append(out.Events, eventRow{row[0].ID, timeIn(e.GetAt()), e.GetKind(), e.GetDetail()})
+	}
 	return d.show(out, func(w io.Writer) {
-		deviceTable(d, w, row)
+		deviceTable(d, w, row, "")
+		d.deviceFacts(w, &row[0], out.Verified)
 		if len(out.Lives) > 0 {
 			fmt.Fprintln(w)
 			text := make([][]string, len(out.Lives))
@@ -183,50 +154,103 @@ func (d *door) showDevice(ctx context.Context, core *hub.Hub, v *hub.Device) err
 			}
 			grid(w, []string{"LIFE OF THE FILE", "FIRST SEEN", "CAME UP", "NOTE"}, text)
 		}
-		if len(events) > 0 {
+		if len(out.Events) > 0 {
 			fmt.Fprintln(w)
 		}
-		for _, e := range events {
+		for _, e := range out.Events {
 			fmt.Fprintf(w, "%s  %s: %s\n", e.At.Local().Format(time.DateTime), e.Kind, e.Detail)
 		}
 	})
 }
 
-func deviceAllow(d *door, o *officeFlags) *cobra.Command {
-	return &cobra.Command{
-		Use:   "allow NAME|ID",
-		Short: "Let a held file go on: it was restored from a backup, or copied",
-		Long: `With hub.copies: hold in tidemark.yaml, a file that goes on from an older state of itself
-waits for this word, with its unsent work in it. To shut it out instead, and let the device
-go on: tidemark device revoke NAME --held.`,
-		Example: "  tidemark device allow till-7",
+// deviceFacts tell what people decided about a device, and what it was asked for.
+func (d *door) deviceFacts(w io.Writer, r *deviceRow, v *verifyRow) {
+	var list [][2]string
+	if r.Why != "" {
+		list = append(list, [2]string{r.Level, r.Why})
+	}
+	for _, one := range []struct {
+		on   bool
+		what string
+	}{{r.Paused, "paused"}, {r.Isolated, "isolated"}, {r.State == "revoked", "revoked"}} {
+		if one.on {
+			list = append(list, [2]string{one.what, orDash(r.Reason)})
+		}
+	}
+	if r.Asked != "" {
+		list = append(list, [2]string{"asked to", r.Asked})
+	}
+	if v != nil {
+		list = append(list, [2]string{"verified", v.String()})
+	}
+	if len(list) > 0 {
+		fmt.Fprintln(w)
+		facts(w, list)
+	}
+}
+
+func deviceTimeline(d *door, o *officeFlags) *cobra.Command {
+	var last int
+	c := &cobra.Command{
+		Use:   "timeline NAME|ID",
+		Short: "List what happened with a device, newest first",
+		Long: `The timeline has a device's sessions with what went in and out, what the hub noticed of
+its file, what people did about it, and the conflicts and parked transactions that its work
+brought about.`,
+		Example: "  tidemark device timeline till-7 --last 20",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			return o.onDevice(cmd, d, list[0], func(ctx context.Context, core *hub.Hub, v *hub.Device) error {
-				if err := core.Allow(ctx, v.ID); err != nil {
-					return notHeld(v.Name, err)
-				}
-				return d.show(map[string]string{"allowed": v.ID.String(), "name": v.Name}, func(w io.Writer) {
-					fmt.Fprintf(w, "the held file of device %s (%s) may go on; it is back within a minute\n", v.Name, v.ID)
-				})
+			return o.withAPI(cmd, d, func(ctx context.Context, b *bureau) error {
+				return d.showTimeline(ctx, b, list[0], last)
 			})
 		},
 	}
+	c.Flags().IntVar(&last, "last", 50, "how many (0: all)")
+	return c
 }
 
-func notHeld(name string, err error) error {
-	if errors.Is(err, hub.ErrNotHeld) {
-		return fail(exitUsage, fmt.Errorf("device %s: %w", name, hub.ErrNotHeld), "tidemark device list shows which are held")
-	}
-	return err
+// A momentRow is one thing that happened with a device.
+type momentRow struct {
+	At     time.Time `json:"at"`
+	Until  time.Time `json:"until,omitzero"` // of a session that is over
+	Kind   string    `json:"kind"`
+	Detail string    `json:"detail,omitempty"`
+	In     uint64    `json:"transactions_in,omitempty"`
+	Out    uint64    `json:"rows_out,omitempty"`
+	Error  string    `json:"error,omitempty"`
 }
 
-// refuseHeld ends the held files of a device, which itself goes on.
-func (d *door) refuseHeld(ctx context.Context, core *hub.Hub, v *hub.Device, reason string) error {
-	if err := core.Refuse(ctx, v.ID, reason); err != nil {
-		return notHeld(v.Name, err)
+func (d *door) showTimeline(ctx context.Context, b *bureau, id string, last int) error {
+	out := []momentRow{}
+	err := pages(func(p *pb.Page) (string, bool, error) {
+		res, err := b.Fleet.Timeline(ctx, connect.NewRequest(&pb.TimelineRequest{Id: id, Page: p}))
+		if err != nil {
+			return "", true, err
+		}
+		for _, e := range res.Msg.GetEntries() {
+			out = append(out, momentRow{timeIn(e.GetAt()), timeIn(e.GetUntil()), e.GetKind(), e.GetDetail(), e.GetTransactionsIn(), e.GetRowsOut(), e.GetError()})
+		}
+		return res.Msg.GetNextPageToken(), last > 0 && len(out) >= last, nil
+	})
+	if err != nil {
+		return err
 	}
-	return d.show(map[string]string{"refused": v.ID.String(), "name": v.Name, "reason": reason}, func(w io.Writer) {
-		fmt.Fprintf(w, "the held file of device %s (%s) is shut out; the device goes on\n", v.Name, v.ID)
+	if last > 0 && len(out) > last {
+		out = out[:last]
+	}
+	return d.show(map[string]any{"entries": out}, func(w io.Writer) {
+		rows := make([][]string, len(out))
+		for i, e := range out {
+			took, what := "", e.Detail
+			if !e.Until.IsZero() {
+				took = span(e.Until.Sub(e.At))
+				what = strings.TrimPrefix(fmt.Sprintf("%s; %s in, %s out", what, plural(int64(e.In), "transaction"), plural(int64(e.Out), "row")), "; ")
+			}
+			if e.Error != "" {
+				what += "; ended by: " + e.Error
+			}
+			rows[i] = []string{e.At.Local().Format(time.DateTime), took, e.Kind, strings.TrimPrefix(what, "; ")}
+		}
+		grid(w, []string{"AT", "FOR", "WHAT", "DETAIL"}, rows)
 	})
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func hubVerb(d *door) *cobra.Command {
-	cfg := serve.HubConfig{}
+	cfg := serve.HubConfig{Console: newConsole()}
 	var word reviveFlags
 	c := &cobra.Command{
 		Use:   "hub",
@@ -74,6 +74,7 @@ func bindHub(c *cobra.Command, cfg *serve.HubConfig) {
 	c.Flags().StringVar(&cfg.Database, "database", "", "a PostgreSQL database to serve, like postgres://user@host/name (default: $"+serve.EnvDatabase+", else hub.database, else SQLite in the data directory)")
 	c.Flags().StringVar(&cfg.Listen, "listen", "", "address to listen on (default: hub.listen of the configuration)")
 	c.Flags().StringVar(&cfg.URL, "url", "", "how devices reach this hub, for join tokens (default: hub.url, else the address)")
+	c.Flags().StringVar(&cfg.Console.Listen, "console", "", "address of the console, for people, or off (default: hub.console.listen of the configuration, else "+serve.ConsoleListen+")")
 	_ = c.MarkFlagDirname("data")
 	_ = c.MarkFlagFilename("config", "yaml", "yml")
 }
@@ -86,6 +87,7 @@ func serveHub(ctx context.Context, d *door, h *serve.Hub) error {
 	tellPast(d, h)
 	d.event(map[string]any{"event": "listening", "url": at.URL, "pin": at.Pin, "data": string(h.Dir()), "database": h.Database()},
 		"serving %s at %s\nadd a device: tidemark device add NAME --scope KIND/VALUE --data %s", string(h.Dir()), at.URL, word(string(h.Dir())))
+	tellConsole(d, h)
 	err := h.Wait(ctx)
 	if e := h.Stop(); err == nil {
 		err = e

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-sync/tidemark/change"
-	"github.com/tidemark-sync/tidemark/internal/hub"
+	"github.com/tidemark-sync/tidemark/internal/api/pb"
 	"github.com/tidemark-sync/tidemark/internal/serve"
 )
 
@@ -83,16 +83,16 @@ type branchRow struct {
 	At    time.Time `json:"at,omitzero"`
 }
 
-func pastOf(h *hub.Health, dir serve.HubDir) pastStatus {
+func pastOf(m *pb.OverviewResponse, dir serve.HubDir) pastStatus {
 	var p pastStatus
-	if b := h.Rollback; b != nil {
-		p.Behind = &behindRow{At: b.At, Device: b.Name, Seen: b.Seen.String(), End: b.End.String(), Text: b.String(), Hint: behindWhat(dir)}
+	if b := m.GetRollback(); b != nil {
+		p.Behind = &behindRow{At: timeIn(b.GetAt()), Device: b.GetDevice(), Seen: b.GetSeen(), End: b.GetEnd(), Text: m.GetBehind(), Hint: behindWhat(dir)}
 	}
-	for _, b := range h.Lineage {
-		p.Lineage = append(p.Lineage, branchRow{b.Epoch.String(), string(b.Mode), b.Fork.String(), b.At})
+	for _, b := range m.GetLineage() {
+		p.Lineage = append(p.Lineage, branchRow{b.GetEpoch(), b.GetMode(), b.GetFork(), timeIn(b.GetAt())})
 	}
-	if last := h.Lineage[len(h.Lineage)-1]; len(h.Lineage) > 1 {
-		p.Restored = &last.At
+	if n := len(p.Lineage); n > 1 {
+		p.Restored = &p.Lineage[n-1].At
 	}
 	return p
 }

@@ -2,16 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 
+	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/api/pb"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/run"
-	"github.com/tidemark-sync/tidemark/internal/serve"
 )
 
 func leaseVerb(d *door) *cobra.Command {
@@ -22,12 +24,13 @@ func leaseVerb(d *door) *cobra.Command {
 shares of amounts that must not go below a floor, such as stock. tidemark.yaml declares
 them; devices ask for more when they are online and run low.
 
-These verbs work on the hub's data directory, whether the hub is serving or not.`,
+These verbs work on the hub's data directory, whether the hub is serving or not; with
+--hub on a hub across a network.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: group,
 	}
 	o := &officeFlags{}
-	o.bind(c)
+	o.bindEither(c)
 	c.AddCommand(leaseList(d, o))
 	return c
 }
@@ -42,12 +45,12 @@ floor, how much of it each device may take by itself. --json has every range.`,
 		Example: "  tidemark lease list --data /var/lib/tidemark",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
-				r, err := off.Core.Leases(ctx)
+			return o.withAPI(cmd, d, func(ctx context.Context, b *bureau) error {
+				res, err := b.Data.Leases(ctx, connect.NewRequest(&pb.LeasesRequest{}))
 				if err != nil {
 					return err
 				}
-				names, err := deviceNames(ctx, off.Core)
+				r, names, err := leasesIn(res.Msg)
 				if err != nil {
 					return err
 				}
@@ -55,6 +58,39 @@ floor, how much of it each device may take by itself. --json has every range.`,
 			})
 		},
 	}
+}
+
+// leasesIn reads a report, and the names of the devices in it.
+func leasesIn(m *pb.LeasesResponse) (*hub.LeaseReport, map[change.DeviceID]string, error) {
+	names := map[change.DeviceID]string{}
+	var errs []error
+	device := func(id, name string) change.DeviceID {
+		out, err := change.ParseDeviceID(id)
+		errs = append(errs, err)
+		names[out] = name
+		return out
+	}
+	r := &hub.LeaseReport{Numbers: []hub.SeriesReport{}, Shares: []hub.ShareReport{}}
+	for _, s := range m.GetNumbers() {
+		one := hub.SeriesReport{Name: s.GetName(), Next: s.GetNext(), Size: s.GetSize()}
+		for _, g := range s.GetRanges() {
+			inc, err := change.ParseIncarnation(g.GetIncarnation())
+			errs = append(errs, err)
+			one.Ranges = append(one.Ranges, hub.NumberGrant{Name: s.GetName(), Device: device(g.GetDevice(), g.GetDeviceName()), Inc: inc,
+				First: g.GetFirst(), Last: g.GetLast(), At: timeIn(g.GetAt())})
+		}
+		for _, n := range s.GetLeft() {
+			one.Left = append(one.Left, hub.NumberReport{Device: device(n.GetDevice(), n.GetDeviceName()), Left: n.GetLeft(), Highest: n.GetHighest(), At: timeIn(n.GetAt())})
+		}
+		r.Numbers = append(r.Numbers, one)
+	}
+	for _, v := range m.GetShares() {
+		r.Shares = append(r.Shares, hub.ShareReport{Table: v.GetTable(), Column: v.GetColumn(), Device: device(v.GetDevice(), v.GetDeviceName()), Rows: int(v.GetRows()), Held: v.GetHeld()})
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, nil, fmt.Errorf("read leases: %w", err)
+	}
+	return r, names, nil
 }
 
 func leaseTables(d *door, w io.Writer, r *hub.LeaseReport, names map[change.DeviceID]string) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -266,6 +267,31 @@ func (d *door) carryOutbox(ctx context.Context, path, file string) error {
 		return err
 	}
 	return d.tookOutbox(path, out.Name, out.Device, out.Known, out.Results)
+}
+
+// findDevice takes an id, a unique start of one, or a name.
+func findDevice(ctx context.Context, core *hub.Hub, text string) (*hub.Device, error) {
+	list, err := core.Devices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var hits []*hub.Device
+	for i := range list {
+		v := &list[i]
+		if v.ID.String() == text {
+			return v, nil
+		}
+		if v.Name == text || len(text) >= 4 && strings.HasPrefix(v.ID.String(), text) {
+			hits = append(hits, v)
+		}
+	}
+	switch len(hits) {
+	case 1:
+		return hits[0], nil
+	case 0:
+		return nil, fail(exitUsage, fmt.Errorf("no device %q here", text), "tidemark device list shows them")
+	}
+	return nil, fail(exitUsage, fmt.Errorf("%d devices are called %q", len(hits), text), "give the id instead: tidemark device list shows it")
 }
 
 func outboxRecipient(d *door, o *officeFlags) *cobra.Command {

@@ -1,19 +1,22 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/api/pb"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/run"
-	"github.com/tidemark-sync/tidemark/internal/serve"
 )
 
 func queueVerb(d *door) *cobra.Command {
@@ -23,12 +26,12 @@ func queueVerb(d *door) *cobra.Command {
 		Short: "See the transactions that wait, and settle those that the hub parked",
 		Long: `A transaction that cannot be applied is parked at the hub with a reason, together with
 what depends on it; everything else flows on. It is safe there until a person retries,
-edits or discards it. These verbs work on the hub's data directory; with a FILE, list,
-show and export read what waits in that file instead.`,
+edits or discards it. These verbs work on the hub's data directory, or with --hub on a hub
+across a network; with a FILE, list, show and export read what waits in that file instead.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: group,
 	}
-	o.bind(c)
+	o.bindEither(c)
 	c.AddCommand(queueList(d, o), queueShow(d, o), queueRetry(d, o), queueEdit(d, o), queueDiscard(d, o), queueExport(d, o))
 	return c
 }
@@ -49,35 +52,18 @@ type queueRow struct {
 	Split     bool      `json:"split,omitempty"`
 	Edited    bool      `json:"edited,omitempty"`
 	Tries     int       `json:"tries,omitempty"`
+	Version   string    `json:"version,omitempty"` // for --at
+	device    string    // id
 }
 
-func parkedRow(p *hub.Parked, names map[change.DeviceID]string) (queueRow, error) {
-	t, err := p.Transaction()
-	if err != nil {
-		return queueRow{}, err
-	}
-	r := queueRow{ID: p.ID.String(), At: p.At, Device: names[p.Device], Seq: p.Seq, State: "quarantined", Code: p.Code,
-		Reason: p.Reason, Rows: len(t.Ops), Unaware: p.Unaware, Split: p.Split, Edited: p.Edited, Tries: p.Tries}
-	for _, id := range p.DependsOn {
-		r.DependsOn = append(r.DependsOn, id.String())
-	}
-	return r, nil
-}
-
-func deviceNames(ctx context.Context, core *hub.Hub) (map[change.DeviceID]string, error) {
-	list, err := core.Devices(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out := map[change.DeviceID]string{}
-	for _, v := range list {
-		out[v.ID] = v.Name
-	}
-	return out, nil
+func newParkedRow(p *pb.Parked) queueRow {
+	return queueRow{ID: p.GetId(), At: timeIn(p.GetAt()), Device: p.GetDeviceName(), Seq: p.GetSeq(), State: "quarantined", Code: p.GetCode(),
+		Reason: p.GetReason(), DependsOn: p.GetDependsOn(), Rows: int(p.GetOperations()), Unaware: p.GetUnaware(), Split: p.GetSplit(),
+		Edited: p.GetEdited(), Tries: int(p.GetTries()), Version: p.GetVersion(), device: p.GetDevice()}
 }
 
 func queueList(d *door, o *officeFlags) *cobra.Command {
-	var device string
+	req := &pb.ListParkedRequest{}
 	c := &cobra.Command{
 		Use:   "list [FILE]",
 		Short: "List what the hub parked, or what waits in a file",
@@ -96,39 +82,39 @@ func queueList(d *door, o *officeFlags) *cobra.Command {
 				}
 				return d.queueTable(out, "nothing waits in "+list[0])
 			}
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
-				return d.parkedList(ctx, off.Core, device)
+			return o.withAPI(cmd, d, func(ctx context.Context, b *bureau) error {
+				out, err := b.parked(ctx, req)
+				if err != nil {
+					return err
+				}
+				return d.queueTable(out, "nothing is parked")
 			})
 		},
 	}
-	c.Flags().StringVar(&device, "device", "", "of this device only (name or id)")
+	c.Flags().StringVar(&req.Device, "device", "", "of this device only (name or id)")
+	c.Flags().StringVar(&req.Code, "code", "", "only what waits for this reason: unique, missing-parent, rights, manual, depends and so on")
+	c.Flags().StringVar(&req.Search, "search", "", "only what has these words in id, device, reason or rows")
 	return c
 }
 
-func (d *door) parkedList(ctx context.Context, core *hub.Hub, device string) error {
-	var id change.DeviceID
-	if device != "" {
-		v, err := findDevice(ctx, core, device)
+// parked lists what waits at the hub, device by device in their own orders.
+func (b *bureau) parked(ctx context.Context, req *pb.ListParkedRequest) ([]queueRow, error) {
+	out := []queueRow{}
+	err := pages(func(p *pb.Page) (string, bool, error) {
+		req.Page = p
+		res, err := b.Quarantine.List(ctx, connect.NewRequest(req))
 		if err != nil {
-			return err
+			return "", true, err
 		}
-		id = v.ID
-	}
-	list, err := core.Queue(ctx, id)
-	if err != nil {
-		return err
-	}
-	names, err := deviceNames(ctx, core)
-	if err != nil {
-		return err
-	}
-	out := make([]queueRow, len(list))
-	for i := range list {
-		if out[i], err = parkedRow(&list[i], names); err != nil {
-			return err
+		for _, one := range res.Msg.GetParked() {
+			out = append(out, newParkedRow(one))
 		}
-	}
-	return d.queueTable(out, "nothing is parked")
+		return res.Msg.GetNextPageToken(), false, nil
+	})
+	slices.SortFunc(out, func(x, y queueRow) int {
+		return cmp.Or(strings.Compare(x.device, y.device), cmp.Compare(x.Seq, y.Seq), strings.Compare(x.ID, y.ID))
+	})
+	return out, err
 }
 
 func (d *door) queueTable(list []queueRow, empty string) error {
@@ -150,40 +136,51 @@ func (d *door) queueTable(list []queueRow, empty string) error {
 }
 
 // findParked takes a transaction's id, or a unique start of one.
-func findParked(ctx context.Context, core *hub.Hub, text string) (change.TxID, error) {
+func (b *bureau) findParked(ctx context.Context, text string) (string, error) {
 	if id, err := change.ParseTxID(text); err == nil {
-		return id, nil
+		return id.String(), nil
 	}
-	list, err := core.Queue(ctx, change.DeviceID{})
+	list, err := b.parked(ctx, &pb.ListParkedRequest{Search: text})
 	if err != nil {
-		return change.TxID{}, err
+		return "", err
 	}
-	var hits []change.TxID
-	for _, p := range list {
-		if len(text) >= 4 && strings.HasPrefix(p.ID.String(), text) {
-			hits = append(hits, p.ID)
+	var hits []string
+	for i := range list {
+		if len(text) >= 4 && strings.HasPrefix(list[i].ID, text) {
+			hits = append(hits, list[i].ID)
 		}
 	}
 	if len(hits) == 1 {
 		return hits[0], nil
 	}
-	return change.TxID{}, noTransaction(text)
+	return "", noTransaction(text)
 }
 
 func noTransaction(text string) error {
 	return fail(exitUsage, fmt.Errorf("no parked transaction %q", text), "tidemark queue list shows them, with their ids")
 }
 
-// settled reports what became of transactions, the one acted on first.
-func (d *door) settled(list []hub.Settled, err error, id change.TxID) error {
-	switch {
-	case errors.Is(err, hub.ErrNotFound):
-		return noTransaction(id.String())
-	case errors.Is(err, hub.ErrDepends):
-		return fail(exitFailed, err, "tidemark queue list shows what it waits for")
-	case err != nil:
-		return err
-	}
+// settle does something about a parked transaction, and reports what became of it and
+// of those that waited for it.
+func (o *officeFlags) settle(cmd *cobra.Command, d *door, text string, do func(ctx context.Context, b *bureau, id string) (*connect.Response[pb.SettleResponse], error)) error {
+	return o.withAPI(cmd, d, func(ctx context.Context, b *bureau) error {
+		id, err := b.findParked(ctx, text)
+		if err != nil {
+			return err
+		}
+		res, err := do(ctx, b, id)
+		if says(err, "no-such-transaction") {
+			return noTransaction(id)
+		}
+		if err != nil {
+			return err
+		}
+		return d.settled(res.Msg.GetSettled(), id)
+	})
+}
+
+// settled shows what became of transactions, the one acted on first.
+func (d *door) settled(list []*pb.Settled, id string) error {
 	type row struct {
 		ID     string `json:"id"`
 		Status string `json:"status"`
@@ -191,9 +188,9 @@ func (d *door) settled(list []hub.Settled, err error, id change.TxID) error {
 	}
 	out := make([]row, len(list))
 	for i, s := range list {
-		out[i] = row{s.ID.String(), s.Status.String(), s.Reason}
+		out[i] = row{s.GetId(), s.GetStatus(), s.GetReason()}
 	}
-	err = d.show(map[string]any{"settled": out}, func(w io.Writer) {
+	err := d.show(map[string]any{"settled": out}, func(w io.Writer) {
 		for _, r := range out {
 			fmt.Fprintf(w, "%s  %s", r.ID, r.Status)
 			if r.Reason != "" {
@@ -202,33 +199,31 @@ func (d *door) settled(list []hub.Settled, err error, id change.TxID) error {
 			fmt.Fprintln(w)
 		}
 	})
-	if err == nil && len(list) > 0 && list[0].Status == hub.Quarantined {
+	if err == nil && len(out) > 0 && out[0].Status == hub.Quarantined.String() {
 		err = fail(exitNotInSync, fmt.Errorf("transaction %s still cannot be applied", id), "tidemark queue show %s compares it with the hub's rows", id)
 	}
 	return err
 }
 
 func queueRetry(d *door, o *officeFlags) *cobra.Command {
-	return &cobra.Command{
+	var at string
+	c := &cobra.Command{
 		Use:     "retry TRANSACTION",
 		Short:   "Try a parked transaction again, under the rules and data of now",
 		Example: "  tidemark queue retry 4f1c",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
-				id, err := findParked(ctx, off.Core, list[0])
-				if err != nil {
-					return err
-				}
-				out, err := off.Core.Retry(ctx, id)
-				return d.settled(out, err, id)
+			return o.settle(cmd, d, list[0], func(ctx context.Context, b *bureau, id string) (*connect.Response[pb.SettleResponse], error) {
+				return b.Quarantine.Retry(ctx, connect.NewRequest(&pb.RetryRequest{Id: id, Version: at}))
 			})
 		},
 	}
+	bindAt(c, &at)
+	return c
 }
 
 func queueDiscard(d *door, o *officeFlags) *cobra.Command {
-	var reason string
+	var reason, at string
 	c := &cobra.Command{
 		Use:   "discard TRANSACTION",
 		Short: "Settle a parked transaction as not to be applied",
@@ -240,16 +235,12 @@ and keeps a rescue copy; the journal keeps the transaction and the reason.`,
 			if strings.TrimSpace(reason) == "" {
 				return fail(exitUsage, errors.New("a discard needs a reason"), "--reason TEXT; the device's people see it")
 			}
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
-				id, err := findParked(ctx, off.Core, list[0])
-				if err != nil {
-					return err
-				}
-				out, err := off.Core.Discard(ctx, id, reason)
-				return d.settled(out, err, id)
+			return o.settle(cmd, d, list[0], func(ctx context.Context, b *bureau, id string) (*connect.Response[pb.SettleResponse], error) {
+				return b.Quarantine.Discard(ctx, connect.NewRequest(&pb.DiscardRequest{Id: id, Reason: reason, Version: at}))
 			})
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why (required)")
+	bindAt(c, &at)
 	return c
 }

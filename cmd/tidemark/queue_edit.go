@@ -10,19 +10,21 @@ import (
 	"strconv"
 	"strings"
 
+	"connectrpc.com/connect"
 	"filippo.io/age"
 	"filippo.io/age/armor"
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-sync/tidemark/change"
-	"github.com/tidemark-sync/tidemark/internal/hub"
+	"github.com/tidemark-sync/tidemark/internal/api"
+	"github.com/tidemark-sync/tidemark/internal/api/pb"
 	"github.com/tidemark-sync/tidemark/internal/run"
-	"github.com/tidemark-sync/tidemark/internal/serve"
 )
 
 func queueEdit(d *door, o *officeFlags) *cobra.Command {
 	var sets []string
 	var drops []int
+	var at string
 	c := &cobra.Command{
 		Use:   "edit TRANSACTION",
 		Short: "Change values of a parked transaction, and try it again",
@@ -37,41 +39,47 @@ literal: 12, 1.5, NULL, 'text', x'00ff'; anything else is taken as text.`,
 			if err != nil {
 				return err
 			}
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
-				id, err := findParked(ctx, off.Core, list[0])
-				if err != nil {
-					return err
-				}
-				out, err := off.Core.Edit(ctx, id, edits)
-				return d.settled(out, err, id)
+			return o.settle(cmd, d, list[0], func(ctx context.Context, b *bureau, id string) (*connect.Response[pb.SettleResponse], error) {
+				return b.Quarantine.Edit(ctx, connect.NewRequest(&pb.EditRequest{Id: id, Edits: edits, Version: at}))
 			})
 		},
 	}
 	c.Flags().StringArrayVar(&sets, "set", nil, "OPERATION.COLUMN=VALUE (repeatable)")
 	c.Flags().IntSliceVar(&drops, "drop", nil, "leave this operation out (repeatable)")
+	bindAt(c, &at)
 	return c
 }
 
-func parseEdits(sets []string, drops []int) ([]hub.Edit, error) {
+func parseEdits(sets []string, drops []int) (out []*pb.OperationEdit, err error) {
 	if len(sets)+len(drops) == 0 {
 		return nil, fail(exitUsage, errors.New("nothing to change"), "--set OPERATION.COLUMN=VALUE or --drop OPERATION")
 	}
-	var out []hub.Edit
+	at := map[int]*pb.OperationEdit{}
+	edit := func(n int) *pb.OperationEdit {
+		if at[n] == nil {
+			at[n] = &pb.OperationEdit{Place: uint32(n), Set: map[string]*pb.Value{}} //nolint:gosec // not negative
+			out = append(out, at[n])
+		}
+		return at[n]
+	}
 	for _, s := range sets {
 		where, text, ok := strings.Cut(s, "=")
 		num, column, dotted := strings.Cut(where, ".")
 		n, err := strconv.Atoi(num)
-		if !ok || !dotted || err != nil || column == "" {
+		if !ok || !dotted || err != nil || n < 0 || column == "" {
 			return nil, fail(exitUsage, fmt.Errorf("--set %s: not of the form OPERATION.COLUMN=VALUE", s), "for example --set 0.number=18")
 		}
 		v, err := literal(text)
 		if err != nil {
 			return nil, fail(exitUsage, fmt.Errorf("--set %s: %w", s, err), "a value is 12, 1.5, NULL, 'text' or x'00ff'")
 		}
-		out = append(out, hub.Edit{Op: n, Column: column, Value: v})
+		edit(n).Set[column] = api.ValueOf(v)
 	}
 	for _, n := range drops {
-		out = append(out, hub.Edit{Op: n, Drop: true})
+		if n < 0 {
+			return nil, fail(exitUsage, fmt.Errorf("--drop %d: operations are numbered from 0", n), "tidemark queue show lists them")
+		}
+		edit(n).LeaveOut = true
 	}
 	return out, nil
 }
@@ -124,17 +132,19 @@ an age recipient (age1…), so that it can travel by mail; age -d opens it.`,
 				}
 				return d.write(body, out, to)
 			}
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
-				id, err := findParked(ctx, off.Core, list[0])
+			return o.withAPI(cmd, d, func(ctx context.Context, b *bureau) error {
+				id, err := b.findParked(ctx, list[0])
 				if err != nil {
 					return err
 				}
-				if body, err = off.Core.Export(ctx, id); errors.Is(err, hub.ErrNotFound) {
+				res, err := b.Quarantine.Export(ctx, connect.NewRequest(&pb.ExportRequest{Id: id}))
+				if says(err, "no-such-transaction") {
 					return noTransaction(list[0])
-				} else if err != nil {
+				}
+				if err != nil {
 					return err
 				}
-				return d.write(body, out, to)
+				return d.write(res.Msg.GetJson(), out, to)
 			})
 		},
 	}

@@ -2,17 +2,17 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-sync/tidemark/change"
-	"github.com/tidemark-sync/tidemark/internal/hub"
+	"github.com/tidemark-sync/tidemark/internal/api"
+	"github.com/tidemark-sync/tidemark/internal/api/pb"
 	"github.com/tidemark-sync/tidemark/internal/run"
-	"github.com/tidemark-sync/tidemark/internal/serve"
 )
 
 // A diffRow is one operation of a transaction, beside the hub's row when known.
@@ -45,43 +45,36 @@ func queueShow(d *door, o *officeFlags) *cobra.Command {
 			if len(list) == 2 {
 				return d.showQueued(cmd.Context(), list[0], list[1])
 			}
-			return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
-				return d.showParked(ctx, off.Core, list[0])
+			return o.withAPI(cmd, d, func(ctx context.Context, b *bureau) error {
+				return d.showParked(ctx, b, list[0])
 			})
 		},
 	}
 }
 
-func (d *door) showParked(ctx context.Context, core *hub.Hub, text string) error {
-	id, err := findParked(ctx, core, text)
+func (d *door) showParked(ctx context.Context, b *bureau, text string) error {
+	id, err := b.findParked(ctx, text)
 	if err != nil {
 		return err
 	}
-	det, err := core.Show(ctx, id)
-	if errors.Is(err, hub.ErrNotFound) {
+	res, err := b.Quarantine.Get(ctx, connect.NewRequest(&pb.GetParkedRequest{Id: id}))
+	if says(err, "no-such-transaction") {
 		return noTransaction(text)
 	}
 	if err != nil {
 		return err
 	}
-	names, err := deviceNames(ctx, core)
-	if err != nil {
-		return err
-	}
-	head, err := parkedRow(&det.Parked, names)
-	if err != nil {
-		return err
-	}
 	var ops []diffRow
-	for i, r := range det.Rows {
-		row := diffRow{N: i, Table: r.Table, Kind: r.Op, Key: plainAll(r.Key), Exists: &r.Exists, Columns: []diffCell{}, key: r.Key}
-		for _, c := range r.Columns {
-			row.Columns = append(row.Columns, diffCell{c.Name, plain(c.Base), plain(c.New), plain(c.Hub),
-				[3]string{brief(c.Base), brief(c.New), brief(c.Hub)}})
+	for _, op := range res.Msg.GetOperations() {
+		key, exists := change.Key(api.Values(op.GetKey().GetValues())), op.GetExists()
+		row := diffRow{N: int(op.GetPlace()), Table: op.GetTable(), Kind: op.GetKind(), Key: plainAll(key), Exists: &exists, Columns: []diffCell{}, key: key}
+		for _, c := range op.GetColumns() {
+			base, now, there := api.Value(c.GetBase()), api.Value(c.GetNew()), api.Value(c.GetHub())
+			row.Columns = append(row.Columns, diffCell{c.GetName(), plain(base), plain(now), plain(there), [3]string{brief(base), brief(now), brief(there)}})
 		}
 		ops = append(ops, row)
 	}
-	return d.showDiff(head, ops, true)
+	return d.showDiff(newParkedRow(res.Msg.GetParked()), ops, true)
 }
 
 func (d *door) showQueued(ctx context.Context, text, file string) error {

@@ -45,7 +45,7 @@ exactly once, offline for as long as it takes. Applications keep using plain SQL
 		}
 	}
 	add("begin", demoVerb(d), initVerb(d), configVerb(d))
-	add("hub", hubVerb(d), deviceVerb(d), conflictsVerb(d), leaseVerb(d), schemaVerb(d))
+	add("hub", hubVerb(d), peopleVerb(d), deviceVerb(d), conflictsVerb(d), dataVerb(d), leaseVerb(d), schemaVerb(d))
 	add("edge", joinVerb(d), edgeVerb(d), syncVerb(d), verifyVerb(d), migrateVerb(d), detachVerb(d))
 	add("both", statusVerb(d), queueVerb(d), outboxVerb(d), doctorVerb(d))
 	root.AddCommand(benchVerb(d), versionVerb(d), &cobra.Command{

@@ -2,18 +2,17 @@ package main
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-sync/tidemark/change"
-	"github.com/tidemark-sync/tidemark/internal/hub"
-	"github.com/tidemark-sync/tidemark/internal/rule"
-	"github.com/tidemark-sync/tidemark/internal/serve"
+	"github.com/tidemark-sync/tidemark/internal/api/pb"
 )
 
 func schemaVerb(d *door) *cobra.Command {
@@ -24,7 +23,7 @@ func schemaVerb(d *door) *cobra.Command {
 		RunE:  group,
 	}
 	o := &officeFlags{}
-	o.bind(c)
+	o.bindEither(c)
 	c.AddCommand(schemaStatus(d, o))
 	return c
 }
@@ -51,11 +50,11 @@ otherwise. A device that never comes back stands there until it is revoked.`,
 				if table == "" || ok && column == "" {
 					return usage("--drop %q: name a table, or a column as TABLE.COLUMN", drop)
 				}
-				return o.with(cmd.Context(), d, func(ctx context.Context, off *serve.Office) error {
-					return d.gate(ctx, off, table, column)
+				return o.withAPI(cmd, d, func(ctx context.Context, b *bureau) error {
+					return d.gate(ctx, b, table, column)
 				})
 			}
-			return o.with(cmd.Context(), d, d.schemas)
+			return o.withAPI(cmd, d, d.schemas)
 		},
 	}
 	c.Flags().StringVar(&drop, "drop", "", "ask whether TABLE.COLUMN, or TABLE, can be dropped")
@@ -80,10 +79,10 @@ type schemaDevice struct {
 	Unsent uint64    `json:"unsent"`
 }
 
-func schemaDevices(list []hub.ShapeDevice) []schemaDevice {
+func schemaDevices(list []*pb.SchemaDevice) []schemaDevice {
 	out := make([]schemaDevice, len(list))
 	for i, v := range list {
-		out[i] = schemaDevice{Name: v.Name, ID: v.ID.String(), Since: v.Since, Seen: v.Seen, Unsent: v.Unsent}
+		out[i] = schemaDevice{Name: v.GetName(), ID: v.GetId(), Since: timeIn(v.GetSince()), Seen: timeIn(v.GetSeen()), Unsent: v.GetUnsent()}
 	}
 	return out
 }
@@ -93,9 +92,10 @@ type lostRow struct {
 	Reason string `json:"reason"`
 }
 
-func lostRows(list []rule.Misfit) (out []lostRow) {
+func lostIn(list []string) (out []lostRow) {
 	for _, m := range list {
-		out = append(out, lostRow{m.Table, m.Reason})
+		table, reason, _ := strings.Cut(m, ": ")
+		out = append(out, lostRow{table, reason})
 	}
 	return out
 }
@@ -109,21 +109,36 @@ func tablesText(n int, lost []lostRow) string {
 	return text
 }
 
-func (d *door) schemas(ctx context.Context, off *serve.Office) error {
-	all, err := off.Core.Shapes(ctx)
+// tablesIn reads tables from JSON; none from "".
+func tablesIn(text string) (out []change.Table, err error) {
+	if text == "" {
+		return nil, nil
+	}
+	if err := json.Unmarshal([]byte(text), &out); err != nil {
+		return nil, fmt.Errorf("read tables: %w", err)
+	}
+	return out, nil
+}
+
+func (d *door) schemas(ctx context.Context, b *bureau) error {
+	res, err := b.Data.Schemas(ctx, connect.NewRequest(&pb.SchemasRequest{}))
 	if err != nil {
 		return err
 	}
+	m := res.Msg
 	out := struct {
 		Hub     string         `json:"hub"` // hash of the hub's synced tables
 		Tables  []change.Table `json:"tables"`
 		Lost    []lostRow      `json:"lost"` // named by tidemark.yaml, and not served
 		Schemas []schemaRow    `json:"schemas"`
-	}{all.Schema.Hash().String(), all.Schema.Tables, append([]lostRow{}, lostRows(all.Lost)...), []schemaRow{}}
-	for _, u := range all.Uses {
-		r := schemaRow{Known: u.Known, Count: len(u.Devices), Differs: append([]string{}, u.Differs...), Tables: u.Schema.Tables, Devices: schemaDevices(u.Devices)}
-		if u.Hash != (change.SchemaHash{}) {
-			r.Schema = u.Hash.String()
+	}{Hub: m.GetHub(), Lost: append([]lostRow{}, lostIn(m.GetNotServed())...), Schemas: []schemaRow{}}
+	if out.Tables, err = tablesIn(m.GetTables()); err != nil {
+		return err
+	}
+	for _, u := range m.GetSchemas() {
+		r := schemaRow{Schema: u.GetHash(), Known: u.GetKnown(), Count: len(u.GetUsers()), Differs: append([]string{}, u.GetDiffers()...), Devices: schemaDevices(u.GetUsers())}
+		if r.Tables, err = tablesIn(u.GetTables()); err != nil {
+			return err
 		}
 		out.Schemas = append(out.Schemas, r)
 	}
@@ -167,18 +182,12 @@ func (d *door) schemaFacts(w io.Writer, r *schemaRow) {
 }
 
 // gate answers whether something can be dropped.
-func (d *door) gate(ctx context.Context, off *serve.Office, table, column string) error {
-	g, err := off.Core.Droppable(ctx, table, column)
-	if errors.Is(err, hub.ErrNotFound) {
-		return fail(exitUsage, err, "tidemark schema status shows what there is")
-	}
+func (d *door) gate(ctx context.Context, b *bureau, table, column string) error {
+	res, err := b.Data.Droppable(ctx, connect.NewRequest(&pb.DroppableRequest{Table: table, Column: column}))
 	if err != nil {
 		return err
 	}
-	parked := make([]string, len(g.Parked))
-	for i, id := range g.Parked {
-		parked[i] = id.String()
-	}
+	g := res.Msg
 	out := struct {
 		Name    string         `json:"name"`
 		Open    bool           `json:"open"` // nothing stands in the way
@@ -187,27 +196,27 @@ func (d *door) gate(ctx context.Context, off *serve.Office, table, column string
 		Unknown []schemaDevice `json:"unknown"`
 		Parked  []string       `json:"parked"`
 		Unsent  []schemaDevice `json:"unsent"`
-	}{g.Name(), g.Open(), g.Hub, schemaDevices(g.Users), schemaDevices(g.Unknown), parked, schemaDevices(g.Unsent)}
+	}{g.GetName(), g.GetOpen(), g.GetHub(), schemaDevices(g.GetUsers()), schemaDevices(g.GetUnknown()), append([]string{}, g.GetParked()...), schemaDevices(g.GetUnsent())}
 	err = d.show(out, func(w io.Writer) {
 		tell := func(list []schemaDevice, what string) {
 			for _, v := range list {
 				fmt.Fprintf(w, "  %s %s (seen %s)\n", v.Name, what, d.ago(v.Seen))
 			}
 		}
-		if g.Open() {
-			fmt.Fprintf(w, "%s can be dropped: no active device has it, and nothing in quarantine names it\n", g.Name())
+		if g.GetOpen() {
+			fmt.Fprintf(w, "%s can be dropped: no active device has it, and nothing in quarantine names it\n", g.GetName())
 		} else {
-			fmt.Fprintf(w, "%s is in use:\n", g.Name())
+			fmt.Fprintf(w, "%s is in use:\n", g.GetName())
 		}
 		tell(out.Users, "has it")
 		tell(out.Unknown, "has not said what it has")
-		for _, id := range parked {
+		for _, id := range out.Parked {
 			fmt.Fprintf(w, "  transaction %s in quarantine names it: tidemark queue show %s\n", id, id[:8])
 		}
 		tell(out.Unsent, "gave it up, and has unsent work that may name it: list it under dropped")
 	})
-	if err != nil || g.Open() {
+	if err != nil || g.GetOpen() {
 		return err
 	}
-	return fail(exitFailed, fmt.Errorf("%s cannot be dropped yet", g.Name()), "wait until these devices have migrated; revoke those that never come back")
+	return fail(exitFailed, fmt.Errorf("%s cannot be dropped yet", g.GetName()), "wait until these devices have migrated; revoke those that never come back")
 }

@@ -29,6 +29,7 @@ func TestScripts(t *testing.T) {
 			"until": cmdUntil,
 			"flip":  cmdFlip,
 			"serve": cmdServe,
+			"front": cmdFront,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
@@ -87,6 +88,17 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0]+"/endpoint.json")), &at))
 	ts.Setenv("URL", at.URL)
 	ts.Setenv("ADDR", strings.TrimPrefix(at.URL, "https://"))
+}
+
+// front DIR: sets CONSOLE and PIN to where the console of a hub that listens is.
+func cmdFront(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: front DIR")
+	}
+	var at struct{ URL, Pin string }
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0]+"/console.json")), &at))
+	ts.Setenv("CONSOLE", at.URL)
+	ts.Setenv("PIN", at.Pin)
 }
 
 // flip FILE: inverts the bytes of a file's last three quarters.

@@ -9,9 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/run"
-	"github.com/tidemark-sync/tidemark/internal/serve"
 )
 
 func statusVerb(d *door) *cobra.Command {
@@ -25,15 +23,16 @@ device. The first number to look at is the age of the oldest unsafe change: ever
 else may look healthy while nothing moves.`,
 		Example: `  tidemark status till.db
   tidemark status --json
-  tidemark status --data /var/lib/tidemark`,
+  tidemark status --data /var/lib/tidemark
+  tidemark status --hub https://hub.example.org:8440`,
 		RunE: func(cmd *cobra.Command, list []string) error {
 			if len(list) == 0 {
-				return o.with(cmd.Context(), d, d.hubStatus)
+				return o.withAPI(cmd, d, d.hubStatus)
 			}
 			return d.fileStatus(cmd.Context(), list)
 		},
 	}
-	o.bind(c)
+	o.bindEither(c)
 	return c
 }
 
@@ -110,65 +109,4 @@ func agentText(d *door, s *run.EdgeStatus) string {
 		text += ": " + a.Error
 	}
 	return text
-}
-
-func (d *door) hubStatus(ctx context.Context, off *serve.Office) error {
-	h, err := off.Core.Status(ctx)
-	if err != nil {
-		return err
-	}
-	out := struct {
-		Name             string  `json:"name"`
-		State            string  `json:"state"` // listening or stopped
-		URL              string  `json:"url,omitempty"`
-		Data             string  `json:"data"`
-		Epoch            string  `json:"epoch"`
-		Cursor           string  `json:"cursor"`
-		Tables           int     `json:"tables"`
-		Quarantined      int     `json:"quarantined"`
-		OldestQuarantine float64 `json:"oldest_quarantined_seconds"`
-		Receipts         int     `json:"receipts"`
-		OldestUnsafe     float64 `json:"oldest_unsafe_seconds"`
-		UnsafeDevice     string  `json:"oldest_unsafe_device,omitempty"`
-		pastStatus
-		loadStatus
-		Histories hub.Histories `json:"histories"`
-		Lost      []lostRow     `json:"lost,omitempty"` // tables that tidemark.yaml names and the hub cannot serve
-		Devices   []deviceRow   `json:"devices"`
-	}{
-		Name: h.Name, State: "stopped", Data: string(off.Dir), Epoch: h.Epoch.String(), Cursor: h.Cursor.String(),
-		Tables: h.Tables, Quarantined: h.Quarantine, OldestQuarantine: h.Oldest.Seconds(), Receipts: h.Receipts,
-		OldestUnsafe: h.OldestUnsafe.Seconds(), pastStatus: pastOf(h, off.Dir), Histories: h.Histories, Lost: lostRows(off.Core.Lost()),
-	}
-	if at, err := off.Dir.ReadEndpoint(); err == nil {
-		out.URL = at.URL
-	}
-	if off.Dir.Serving() {
-		out.State, out.Load = "listening", off.Dir.ReadLoad()
-	}
-	if out.Devices, out.UnsafeDevice, err = statusRows(ctx, d, off.Core, h); err != nil {
-		return err
-	}
-	return d.show(out, func(w io.Writer) {
-		fmt.Fprintf(w, "%s%s in %s\n", out.warning(), out.Name, out.Data)
-		unsafe := "none known: all work that devices told of is here"
-		if h.OldestUnsafe > 0 {
-			unsafe = fmt.Sprintf("the oldest is %s old, on %s", span(h.OldestUnsafe), out.UnsafeDevice)
-		}
-		state := out.State
-		if out.URL != "" {
-			state += " at " + out.URL
-		}
-		parked := "empty"
-		if out.Quarantined > 0 {
-			parked = fmt.Sprintf("%s, the oldest since %s: tidemark queue list", plural(int64(out.Quarantined), "transaction"), span(h.Oldest))
-		}
-		if out.Behind != nil {
-			state += ", and serves nothing"
-		}
-		facts(w, append([][2]string{{"  unsafe work", unsafe}, {"  state", state}, {"  load", out.loadText()}, {"  quarantine", parked},
-			{"  receipts", count(int64(out.Receipts))}, {"  tables", tablesText(out.Tables, out.Lost)}, {"  as of", h.At.Local().Format(time.DateTime)}}, append(historyFacts(h.Histories), out.facts()...)...))
-		fmt.Fprintln(w)
-		deviceTable(d, w, out.Devices)
-	})
 }
