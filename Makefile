@@ -8,14 +8,17 @@ FUZZTIME ?= 60s
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check lint vuln sim fuzz e2e cover bench generate verify clean
+.PHONY: help setup build console demo test check lint vuln sim sim-postgres fuzz e2e cover bench generate verify clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-build: ## build bin/tidemark
+build: console ## build bin/tidemark, with the console where npm is
 	@mkdir -p $(BIN)
 	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o $(BIN)/tidemark ./cmd/tidemark
+
+console: ## build the web console into console/dist (quick when nothing changed)
+	@scripts/console
 
 demo: build ## the whole story on this machine, in under a minute
 	$(BIN)/tidemark demo
@@ -37,7 +40,10 @@ vuln: ## govulncheck
 	scripts/vuln
 
 sim: ## the simulator on many seeds: make sim SEEDS=20000
-	$(GO) test ./internal/sim -run 'TestSeeds|TestMutants' -count=1 -timeout 6h -v -args -seeds $(SEEDS)
+	$(GO) test ./internal/sim -run 'TestSeeds$$|TestSeedsThat|TestMutants' -count=1 -timeout 6h -v -args -seeds $(SEEDS)
+
+sim-postgres: ## the simulator with the hub on PostgreSQL: make sim-postgres SEEDS=500
+	$(GO) test ./internal/sim -run 'TestSeedsPostgres' -count=1 -timeout 12h -v -args -seeds $(SEEDS)
 
 fuzz: ## every fuzz target for FUZZTIME each
 	scripts/fuzz $(FUZZTIME)
