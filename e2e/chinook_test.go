@@ -7,20 +7,28 @@ import (
 	"testing"
 )
 
-// chinook finds the sample database: TIDEMARK_CHINOOK, or beside the checkout.
-func chinook(t *testing.T) string {
+// chinookIn reads the sample database in one of its forms: the file that a variable
+// names, or name beside the checkout.
+func chinookIn(t *testing.T, variable, name string) []byte {
 	t.Helper()
-	path := os.Getenv("TIDEMARK_CHINOOK")
+	path := os.Getenv(variable)
 	if path == "" {
-		path = filepath.Join("..", "..", "shared", "data", "Chinook_Sqlite.sqlite")
+		path = filepath.Join("..", "..", "shared", "data", name)
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
 		if os.Getenv("CI") != "" {
-			t.Fatalf("the Chinook sample database is absent: set TIDEMARK_CHINOOK to it (%v)", err)
+			t.Fatalf("the Chinook sample database is absent: set %s to it (%v)", variable, err)
 		}
-		t.Skipf("the Chinook sample database is absent: set TIDEMARK_CHINOOK to it (%v)", err)
+		t.Skipf("the Chinook sample database is absent: set %s to it (%v)", variable, err)
 	}
+	return b
+}
+
+// chinook is the sample database as a file.
+func chinook(t *testing.T) string {
+	t.Helper()
+	b := chinookIn(t, "TIDEMARK_CHINOOK", "Chinook_Sqlite.sqlite")
 	file := filepath.Join(t.TempDir(), "chinook.db")
 	if err := os.WriteFile(file, b, 0o600); err != nil {
 		t.Fatal(err)

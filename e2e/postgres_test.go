@@ -16,20 +16,10 @@ import (
 // a database for it.
 func chinookScript(t *testing.T) string {
 	t.Helper()
-	path := os.Getenv("TIDEMARK_CHINOOK_SQL")
-	if path == "" {
-		path = filepath.Join("..", "..", "shared", "data", "Chinook_PostgreSql.sql")
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("the Chinook sample database is absent: set TIDEMARK_CHINOOK_SQL to it (%v)", err)
-		}
-		t.Skipf("the Chinook sample database is absent: set TIDEMARK_CHINOOK_SQL to it (%v)", err)
-	}
+	b := chinookIn(t, "TIDEMARK_CHINOOK_SQL", "Chinook_PostgreSql.sql")
 	_, text, ok := strings.Cut(string(b), "\\c chinook;")
 	if !ok {
-		t.Fatalf("%s is not what it was", path)
+		t.Fatal("the sample database's script is not what it was")
 	}
 	return text
 }
