@@ -178,16 +178,18 @@ func (r *callerRole) work(a ask) (ans reply, err error) {
 // one is one caller's work. The wait for the last answer is not cut short.
 func (r *callerRole) one(ctx context.Context, i int, c *caller, a ask, in *atomic.Int64) error {
 	g := newGenerator(uint64(i)<<20 | uint64(r.round))
-	var beat <-chan time.Time
-	if a.Pace > 0 {
-		t := time.NewTicker(time.Duration(float64(a.Edges) / a.Pace * float64(time.Second)))
-		defer t.Stop()
-		beat = t.C
+	var beat *time.Timer
+	var every time.Duration
+	if a.Pace > 0 { // one after the other, from the first moment on
+		every = time.Duration(float64(a.Edges) / a.Pace * float64(time.Second))
+		beat = time.NewTimer(every * time.Duration(i%a.Edges) / time.Duration(a.Edges))
+		defer beat.Stop()
 	}
 	for n := 0; ctx.Err() == nil; n++ {
 		if beat != nil {
 			select {
-			case <-beat:
+			case <-beat.C:
+				beat.Reset(every)
 			case <-ctx.Done():
 				return nil
 			}

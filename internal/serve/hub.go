@@ -151,7 +151,8 @@ func (h *Hub) Start(ctx context.Context) (err error) {
 	if err := h.listen(conf); err != nil {
 		return err
 	}
-	if err := h.openFront(ctx, conf); err != nil {
+	// It listens, and says so: who interrupts it now stops it as one that serves.
+	if err := h.openFront(context.WithoutCancel(ctx), conf); err != nil {
 		return err
 	}
 	ctx, h.stop = context.WithCancel(ctx)
