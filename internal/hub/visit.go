@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type tally struct {
 	mu     sync.Mutex
 	caller change.DeviceID // whose key called
 	device change.DeviceID // who was let in; zero: nobody yet
+	paused bool            // it was turned away at its greeting, for it is paused
 	visit  Visit           // Began is zero before the first message
 	over   bool
 }
@@ -82,10 +84,10 @@ func (t *tally) failed(err error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if isPaused(err) && t.device.IsZero() {
-		t.visit.Began = time.Time{} // a paused device that looks whether it may come in is no visit
-		return
+	if errors.Is(err, context.Canceled) {
+		return // the other side went away, or this process does: nothing went wrong
 	}
+	t.paused = isPaused(err) && t.device.IsZero()
 	if f, ok := errors.AsType[*wire.Fault](err); ok {
 		t.visit.Error = f.Error()
 	} else {
@@ -160,6 +162,10 @@ func (s *Session) End() {
 	device := t.device
 	if device.IsZero() {
 		device = t.caller // who was not let in
+	}
+	if t.paused { // a paused device that looks whether it may come in again is no visit
+		s.hub.departed(device, t.visit.Ended)
+		return
 	}
 	v := &s.hub.visits
 	v.mu.Lock()
