@@ -89,14 +89,23 @@ export function press(key: string, at: number): Binding | undefined {
 }
 
 export function startKeys(): () => void {
+  // Looked at before anybody acts on the key: the Escape that closes a dialog is not also the page's.
+  let covered = false;
+  const before = () => {
+    covered = document.querySelector('[role=dialog][aria-modal=true], [role=menu]') !== null;
+  };
   const on = (e: KeyboardEvent) => {
-    if (e.defaultPrevented || isTaken(e) || document.querySelector('[role=dialog][aria-modal=true]')) return;
+    if (e.defaultPrevented || isTaken(e) || covered) return;
     const hit = press(e.key, e.timeStamp);
     if (hit) {
       e.preventDefault();
       hit.run();
     }
   };
+  window.addEventListener('keydown', before, true);
   document.addEventListener('keydown', on);
-  return () => document.removeEventListener('keydown', on);
+  return () => {
+    window.removeEventListener('keydown', before, true);
+    document.removeEventListener('keydown', on);
+  };
 }

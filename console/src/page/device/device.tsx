@@ -75,7 +75,7 @@ function Title({ d }: { d: Device }) {
 
 function More({ actions, choose }: { actions: Action[]; choose: (q: Question) => void }) {
   return (
-    <Menu position="bottom-end" withinPortal>
+    <Menu position="bottom-end" withinPortal withInitialFocusPlaceholder={false}>
       <Menu.Target>
         <Button variant="default">More</Button>
       </Menu.Target>

@@ -114,17 +114,19 @@ function Arrival({ id }: { id: string }) {
       )}
       {waiting && !made && <div className="note">The token was shown once and is not kept. If it was lost, revoke <a href={href(['device', id])}>this device</a> and <a href="#/enrol">enrol anew</a>.</div>}
       <section className="sheet" aria-label="Arrival">
-        <ol className="in steps" role="status">
-          {steps(d).map((s) => (
-            <li key={s.text} data-state={s.state}>
-              <i aria-hidden="true" />
-              <span>
-                {s.text}
-                {s.state === 'now' && ' …'}
-              </span>
-            </li>
-          ))}
-        </ol>
+        <div role="status">
+          <ol className="in steps">
+            {steps(d).map((s) => (
+              <li key={s.text} data-state={s.state}>
+                <i aria-hidden="true" />
+                <span>
+                  {s.text}
+                  {s.state === 'now' && ' …'}
+                </span>
+              </li>
+            ))}
+          </ol>
+        </div>
       </section>
       {arrived(d) && (
         <div className="note">

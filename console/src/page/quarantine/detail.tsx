@@ -61,7 +61,7 @@ function Body({ r, p, deeds }: { r: GetParkedResponse; p: Parked; deeds: Deeds }
         <h2 className="grow">{title(p)}</h2>
         {operator && (
           <>
-            <Button size="compact-sm" variant={p.code === 'conflict' ? 'default' : 'filled'} disabled={dirty || blocked} title={dirty ? 'There are unsaved edits' : undefined} onClick={() => deeds.retry([p])}>
+            <Button size="compact-sm" variant={p.code === 'manual' ? 'default' : 'filled'} disabled={dirty || blocked} title={dirty ? 'There are unsaved edits' : undefined} onClick={() => deeds.retry([p])}>
               Retry
             </Button>
             <Button size="compact-sm" color="red" variant="light" onClick={() => deeds.discard([p])}>

@@ -40,7 +40,7 @@ export function ParkedList({ base, code, none }: Props) {
   const [question, setQuestion] = useState<Question>();
   const deeds = useDeeds(setQuestion, sel.clear);
   const targets = (): Parked[] => pages.items.filter((p) => (sel.list.length ? sel.has(p.id) : p.id === chosen));
-  const manual = code === 'conflict';
+  const manual = code === 'manual';
   const keys: Binding[] = [
     { keys: 'x', label: 'select', run: () => chosen && sel.toggle(chosen) },
     { keys: 'X', label: 'select all shown', run: () => (sel.list.length ? sel.clear() : sel.all()) },

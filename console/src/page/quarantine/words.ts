@@ -6,7 +6,7 @@ const codes: Record<string, string> = {
   'missing-parent': 'a row it refers to is not here',
   rights: 'the device may not write there',
   rule: 'a rule refuses it',
-  conflict: 'a person must decide',
+  manual: 'a person must decide',
   depends: 'it waits for another one',
   constraint: 'a constraint refuses it',
   type: 'a value does not fit its column',
