@@ -16,8 +16,12 @@ import (
 	"time"
 )
 
-// binary is the program under test, built once per run by TestMain.
-var binary string
+// binary is the program under test, built once per run by TestMain; page says why it has
+// no console.
+var (
+	binary string
+	page   error
+)
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "tidemark-e2e")
@@ -26,6 +30,9 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	binary = filepath.Join(dir, "tidemark")
+	if out, err := exec.Command("../scripts/console").CombinedOutput(); err != nil {
+		page = fmt.Errorf("%w\n%s", err, out)
+	}
 	build := exec.Command("go", "build", "-o", binary, "../cmd/tidemark")
 	build.Stderr = os.Stderr
 	code := 1
