@@ -112,7 +112,10 @@ func reached(t *testing.T, some map[string]int, list []string) {
 // was lost came in with a delta that says nothing of them (2001505), a delete lost to a
 // column nobody had compared (2002237), an outcome of a life that is over still counted
 // (2007834). Of scopes: what was written to one that was granted for a while stayed
-// (2004231, 2004253).
+// (2004231, 2004253). And where the oracle was wrong: what is parked at a hub that was put
+// back on purpose is let in by whoever mends what it waits for (4014570), and a row that
+// its own application edited and deleted unseen, in a table left empty, comes from the hub
+// again (3001986).
 var once = []struct {
 	play  Family
 	seeds []uint64
@@ -120,7 +123,7 @@ var once = []struct {
 	{Plain, []uint64{2, 6, 7, 10, 23, 65, 89, 155, 182, 198, 236, 257, 263, 1014, 20169, 20723}},
 	{Clones, []uint64{4, 15, 17, 52, 140, 147}},
 	{Schemas, []uint64{48}},
-	{0, []uint64{400444, 500225, 600095, 2001505, 2002237, 2004231, 2004253, 2007834}}, // the families that they draw
+	{0, []uint64{400444, 500225, 600095, 2001505, 2002237, 2004231, 2004253, 2007834, 3001986, 4014570}}, // the families that they draw
 }
 
 func TestSeedsThatOnceFailed(t *testing.T) {
