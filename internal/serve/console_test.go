@@ -180,3 +180,23 @@ func TestWhereTheConsoleListens(t *testing.T) {
 		t.Error("hosts are read wrongly")
 	}
 }
+
+// A directory says where its hub is once nothing can keep the hub from serving: who
+// waits for the file would else take one for up that ends a moment later.
+func TestAHubThatCannotStartSaysNotWhereItIs(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	w := newWorld(t)
+	cfg := w.config()
+	cfg.ConfigFile, cfg.Import = w.path("tidemark.yaml"), w.source
+	cfg.Console = &ConsoleConfig{Listen: taken.Addr().String()}
+	if err := startFault(t, cfg); err == nil || !strings.Contains(err.Error(), "listen for the console on "+taken.Addr().String()) {
+		t.Fatalf("a console's port that is taken: %v", err)
+	}
+	if at, err := cfg.Dir.ReadEndpoint(); err == nil {
+		t.Errorf("the hub is said to be at %s", at.URL)
+	}
+}

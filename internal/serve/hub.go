@@ -151,8 +151,11 @@ func (h *Hub) Start(ctx context.Context) (err error) {
 	if err := h.listen(conf); err != nil {
 		return err
 	}
-	// It listens, and says so: who interrupts it now stops it as one that serves.
-	if err := h.openFront(context.WithoutCancel(ctx), conf); err != nil {
+	if err := h.openFront(ctx, conf); err != nil {
+		return err
+	}
+	// The last that can fail: who reads where the hub is finds one that serves.
+	if err := disk.WriteJSON(h.cfg.Dir.endpoint(), h.at); err != nil {
 		return err
 	}
 	ctx, h.stop = context.WithCancel(ctx)
@@ -183,10 +186,7 @@ func (h *Hub) listen(conf *config.Config) error {
 	h.reception = newReception(h, conf.Hub.Limits)
 	h.server, err = transport.NewServer(transport.ServerConfig{Identity: id, Core: h.reception, Name: conf.Hub.Name, Logger: h.log,
 		Heartbeat: conf.Hub.Heartbeat, MaxFrame: int(conf.Hub.Limits.Frame) + frameRoom})
-	if err != nil {
-		return err
-	}
-	return disk.WriteJSON(h.cfg.Dir.endpoint(), h.at)
+	return err
 }
 
 // frameRoom is what a frame may weigh beside its body.
