@@ -5,7 +5,8 @@
 // bounded too, and who is turned away is given an appointment.
 //
 // Line is the decision, a plain value without goroutines or a clock: classes of work
-// take turns by their shares, devices of a class take turns one by one, and whoever
-// is next is never overtaken for want of room. Diary spreads the appointments. Gate
+// take turns by their shares, within a class the parties do (the devices that read the
+// same scopes) and then the devices of a party, and whoever is next is never overtaken
+// for want of room. Diary spreads the appointments. Gate
 // is the door around both: it lets callers wait.
 package admit

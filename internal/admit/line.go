@@ -28,6 +28,7 @@ func (c Class) part() int { return [...]int{4, 3, 2, 1}[c] }
 // An Ask is work that somebody wants done.
 type Ask struct {
 	Who    change.DeviceID
+	Party  change.Hash // those whose devices share their turns, such as all of one scope; zero: the device alone
 	Class  Class
 	Weight int   // units of work, ≥ 1; more than the class may take counts as all of that
 	Bytes  int64 // that the work takes in memory; likewise
@@ -79,6 +80,7 @@ const (
 // A Ticket is an Ask in a Line.
 type Ticket struct {
 	ask   Ask
+	party change.Hash
 	stage stage
 	open  chan struct{} // the Gate's: closed when it runs
 }
@@ -87,8 +89,9 @@ type Ticket struct {
 // decides depends on the order of the calls and on nothing else.
 //
 // The classes take turns: in each round every class has its share, and a class that
-// nobody waits in loses its. Within a class the devices take turns, so that one
-// device's many asks do not hold up the others. Who is next and finds no room is
+// nobody waits in loses its. Within a class the parties take turns, and the devices of
+// a party among themselves: neither one device's many asks nor a scope's many devices
+// hold up the others. Who is next and finds no room is
 // waited for; only a class that has all it may take is passed over until some of its
 // own work is done. So nobody starves as long as what runs comes to an end.
 type Line struct {
@@ -109,7 +112,7 @@ func (l *Line) Enter(a Ask) (t *Ticket, in []*Ticket) {
 	a.Weight = min(max(a.Weight, 1), l.limits.units(a.Class))
 	a.Bytes = min(max(a.Bytes, 0), l.limits.room(a.Class))
 	a.Held = min(max(a.Held, 0), l.limits.Bytes)
-	t = &Ticket{ask: a, stage: waits}
+	t = &Ticket{ask: a, party: a.party(), stage: waits}
 	l.queue[a.Class].push(t)
 	l.held += a.Held
 	in = l.admit()
@@ -173,7 +176,7 @@ func (l *Line) admit() (in []*Ticket) {
 			return in // what comes free is kept for it
 		}
 		l.queue[c].remove(t)
-		l.queue[c].rotate(t.ask.Who)
+		l.queue[c].rotate(t)
 		l.credit[c]--
 		l.held -= t.ask.Held
 		l.units[c] += t.ask.Weight

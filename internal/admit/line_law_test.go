@@ -80,6 +80,7 @@ func drawAsk(t *rapid.T) Ask {
 	a := Ask{Class: Class(rapid.IntRange(0, int(classes)-1).Draw(t, "class")), Weight: rapid.IntRange(0, 25).Draw(t, "weight"), Bytes: rapid.Int64Range(-1, 1200).Draw(t, "bytes")}
 	a.Held = rapid.Int64Range(-1, max(a.Bytes, 0)).Draw(t, "held")
 	a.Who[0] = byte(rapid.IntRange(0, 5).Draw(t, "who"))
+	a.Party[0] = byte(rapid.IntRange(0, 2).Draw(t, "party")) // 0: the device alone
 	return a
 }
 
@@ -158,9 +159,9 @@ func TestNobodyStarves(t *testing.T) {
 		b.waiting = append(b.waiting, mine)
 		b.let(in)
 		before := len(b.waiting) + len(b.running)
-		// One round has 14 turns, of which each class has one at least, and each of
-		// at most 7 devices has one of those.
-		limit := before + 14*8
+		// One round has 14 turns, of which each class has one at least; each of at most
+		// 9 parties has one of those, and each of its at most 7 devices one of these.
+		limit := before + 14*9*7
 		for n := 0; mine.stage == waits; n++ {
 			if n > limit {
 				t.Fatalf("%v of a device with one ask still waits after %d others", a.Class, n)

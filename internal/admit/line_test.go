@@ -35,6 +35,26 @@ func TestDevicesTakeTurns(t *testing.T) {
 	}
 }
 
+// A scope with many devices does not hold up one with few, nor a device that is alone;
+// within a scope devices take turns.
+func TestPartiesTakeTurns(t *testing.T) {
+	l := NewLine(Limits{InFlight: 1})
+	first, _ := l.Enter(Ask{Who: dev('z'), Weight: 1})
+	large, small := change.Hash{1}, change.Hash{2}
+	for n := range byte(4) {
+		for range 2 {
+			l.Enter(Ask{Who: dev('a' + n), Party: large, Weight: 1})
+		}
+	}
+	l.Enter(Ask{Who: dev('k'), Party: small, Weight: 1})
+	l.Enter(Ask{Who: dev('l'), Party: small, Weight: 1})
+	l.Enter(Ask{Who: dev('x'), Weight: 1})
+	who, _ := order(l, first)
+	if got, want := string(who), "zakxblcdabcd"; got != want {
+		t.Errorf("order %q, want %q", got, want)
+	}
+}
+
 // Small pushes go before bootstraps, which still get their share.
 func TestClassesTakeTurnsByTheirShares(t *testing.T) {
 	l := NewLine(Limits{InFlight: 1})

@@ -163,6 +163,7 @@ func (s *Session) greet(ctx context.Context, m *wire.Hello, emit func(wire.Messa
 		}
 	}
 	s.hello, s.place = m, place
+	s.heed.as(w.Scopes)
 	s.hold(nil)
 	return s.letIn(dev, w, emit)
 }

@@ -29,6 +29,7 @@ type heed struct {
 	some   bool // what follows is known; until then everything counts
 	scopes []rule.ScopeID
 	author change.Incarnation
+	reads  change.Hash // names all the scopes that its device reads
 }
 
 // anything is for who is about to look: what is committed from here on may be seen by
@@ -43,6 +44,21 @@ func (h *heed) only(scopes []rule.ScopeID, author change.Incarnation) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.some, h.scopes, h.author = true, scopes, author
+}
+
+func (h *heed) as(reads change.Hash) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.reads = reads
+}
+
+// Reads names the set of scopes that the session's device read when it said hello: the
+// same for all devices that read the same. It is zero before, and may be called at any
+// time.
+func (s *Session) Reads() change.Hash {
+	s.heed.mu.Lock()
+	defer s.heed.mu.Unlock()
+	return s.heed.reads
 }
 
 // Heeds reports whether the session should look again after a stir. It may be called

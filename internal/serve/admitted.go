@@ -70,7 +70,7 @@ type emitter = func(wire.Message) error
 
 // step does one piece of work when its turn comes.
 func (p *admitted) step(ctx context.Context, a admit.Ask, emit emitter, work func(emitter) error) error {
-	a.Who = p.device
+	a.Who, a.Party = p.device, p.peer.Reads()
 	pass, err := p.gate.Enter(ctx, a)
 	if err != nil {
 		return err
@@ -170,7 +170,7 @@ func (p *admitted) push(ctx context.Context, m wire.Message, body []byte, more b
 		defer p.parts.drop()
 		return p.later(p.step(ctx, a, emit, func(emit emitter) error { return p.peer.Receive(ctx, m, emit) }))
 	}
-	a.Who = p.device
+	a.Who, a.Party = p.device, p.peer.Reads()
 	pass, err := p.gate.Enter(ctx, a)
 	if err != nil {
 		return p.later(err)
