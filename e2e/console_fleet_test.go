@@ -27,7 +27,7 @@ var devices = flag.Int("devices", 10_000, "devices in the fleet that the console
 func TestConsole_Fleet(t *testing.T) {
 	chromium := needPage(t)
 	c := newClinic(t)
-	link := setupLink.FindString(c.hub.log())
+	link := c.link()
 	c.hub.stop(t)
 	seedFleet(t, c.data, *devices)
 	c.open()

@@ -52,7 +52,7 @@ func (tn *town) startHub(t *testing.T, more ...string) {
 		default:
 		}
 		b, err := os.ReadFile(endpoint)
-		return err == nil && len(b) > 0
+		return err == nil && len(b) > 0 && strings.Contains(tn.hub.log(), "serving ") // what it has to say comes before
 	})
 	if len(before) == 0 { // first start: fix the port
 		ep := readJSON[struct {
