@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -31,14 +32,14 @@ func (w *world) tend() (busy bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if err := w.hub.hub.Sift(w.ctx); err != nil {
+	if err := w.alone(func(ctx context.Context) error { return w.hub.hub.Sift(ctx) }); err != nil {
 		return false, fmt.Errorf("chores: %w", err)
 	}
 	sifted, err := w.standing()
 	if err != nil {
 		return false, err
 	}
-	if err := w.hub.hub.Await(w.ctx); err != nil {
+	if err := w.alone(func(ctx context.Context) error { return w.hub.hub.Await(ctx) }); err != nil {
 		return false, fmt.Errorf("chores: %w", err)
 	}
 	now, err := w.standing()

@@ -30,4 +30,12 @@ var serverMutants = []mutant{
 		play:   Rollbacks,
 		server: true,
 	},
+	{
+		name:   "no fence",
+		file:   "internal/store/postgres/duty.go",
+		before: `	if !held {`,
+		after:  `	if !held && t == nil {`,
+		play:   Together,
+		server: true,
+	},
 }

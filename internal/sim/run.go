@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -196,7 +197,10 @@ func (w *world) prune() error {
 	if err := w.turn(); err != nil {
 		return err
 	}
-	_, err := w.hub.store.Prune(w.ctx, w.time.Now().Add(-age))
+	err := w.alone(func(ctx context.Context) error {
+		_, err := w.hub.store.Prune(ctx, w.time.Now().Add(-age))
+		return err
+	})
 	w.logf("log pruned to %v", age)
 	return err
 }

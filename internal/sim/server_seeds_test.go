@@ -22,7 +22,7 @@ func histories(few int) int {
 var rareAtServers = []string{
 	"hub crashed in a call", "rebase full=true", "rebase full=false", "hub put back", "hub restored", "hub undone", "hub at version 3",
 	"another process told", "a transaction lingered", "database server killed", "the database was lost in a call",
-	"somebody wrote in the middle of a call",
+	"somebody wrote in the middle of a call", "a late process was off duty",
 }
 
 // TestSeedsPostgres plays histories whose hub is on PostgreSQL, some of them with more

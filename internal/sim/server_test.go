@@ -79,13 +79,14 @@ type serverBase struct {
 	clients  []*client
 	time     *client // tells the machine the time
 	say      words
+	duty     map[*process]postgresstore.Duty // what each process believes it has
 }
 
 // base makes a database for a history.
 func (s *server) base(seed uint64) *serverBase {
 	s.count++
 	rng := rand.New(newRand(seed, "server"))
-	b := &serverBase{server: s, name: fmt.Sprintf("history_%d_%d", seed, s.count), created: rng.IntN(2) == 0, physical: rng.IntN(2) == 0, say: serverWords}
+	b := &serverBase{server: s, name: fmt.Sprintf("history_%d_%d", seed, s.count), created: rng.IntN(2) == 0, physical: rng.IntN(2) == 0, say: serverWords, duty: map[*process]postgresstore.Duty{}}
 	if rng.IntN(2) == 0 { // people drop a column, or make the table anew
 		b.say.migrations[2] = []string{`ALTER TABLE once DROP COLUMN extra`}
 	}
@@ -127,8 +128,40 @@ func (b *serverBase) create(ddl []string) error {
 }
 
 func (b *serverBase) open(p *process, rules *rule.Rules) (hub.Store, error) {
+	delete(b.duty, p) // it begins anew
 	return postgresstore.Open(b.ctx, postgresstore.Config{DSN: b.dsn(), Rules: rules, Common: true, Enforce: true, Clock: p.clock, Rand: p.rand, Conns: 3})
 }
+
+func (b *serverBase) renew(p *process, d time.Duration) (bool, error) {
+	const name = "chores"
+	st := p.store.(*postgresstore.Store)
+	duty, ok := b.duty[p]
+	if ok {
+		kept, err := st.KeepDuty(b.ctx, duty, d)
+		if err != nil || kept {
+			return kept, err
+		}
+		delete(b.duty, p)
+	}
+	free, err := st.DutyFree(b.ctx, name)
+	if err != nil || !free {
+		return false, err
+	}
+	if duty, ok, err = st.TakeDuty(b.ctx, name, fmt.Sprint("process ", p.n), d); ok {
+		b.duty[p] = duty
+	}
+	return ok, err
+}
+
+func (b *serverBase) onDuty(ctx context.Context, p *process) context.Context {
+	duty, ok := b.duty[p]
+	if !ok {
+		return nil
+	}
+	return postgresstore.OnDuty(ctx, duty)
+}
+
+func (b *serverBase) isOff(err error) bool { return errors.Is(err, postgresstore.ErrOffDuty) }
 
 func (b *serverBase) ddl(ctx context.Context, st hub.Store, _ []string) ([]string, error) {
 	return st.(*postgresstore.Store).DDL(ctx)

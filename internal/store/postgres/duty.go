@@ -89,13 +89,17 @@ func OnDuty(ctx context.Context, duty Duty) context.Context {
 
 // fenced checks the duty that an Update is under, if any. The caller holds the writer's
 // lock, which whoever takes a duty over needs.
-func (t *tx) fenced() error {
-	duty, ok := t.ctx.Value(dutyKey{}).(Duty)
+func (t *tx) fenced() error { return stillOn(t.ctx, t.c, "") }
+
+// stillOn checks the duty that a context is under, if any. With " FOR SHARE" whoever takes
+// it over waits for the transaction.
+func stillOn(ctx context.Context, c *pgx.Conn, lock string) error {
+	duty, ok := ctx.Value(dutyKey{}).(Duty)
 	if !ok {
 		return nil
 	}
 	held := false
-	err := query(t.ctx, t.c, `SELECT fence = $2::int8 FROM tidemark.duty WHERE name = $1::text`, func(r *row) error {
+	err := query(ctx, c, `SELECT fence = $2::int8 FROM tidemark.duty WHERE name = $1::text`+lock, func(r *row) error {
 		held = r.bool(0)
 		return nil
 	}, duty.Name, duty.fence)
@@ -108,14 +112,24 @@ func (t *tx) fenced() error {
 	return nil
 }
 
-// onLoan runs fn on a connection of the pool, and once more when that was dead.
+// onLoan runs fn on a connection of the pool, and once more when that was dead. What it
+// does may be done twice then.
 func (s *Store) onLoan(ctx context.Context, fn func(*pgx.Conn) error) error {
-	return s.again(ctx, func() error {
-		c, err := s.pool.borrow(ctx)
-		if err != nil {
+	for lost := false; ; lost = true {
+		dead := false
+		err := s.again(ctx, func() error {
+			c, err := s.pool.borrow(ctx)
+			if err != nil {
+				return err
+			}
+			defer s.pool.giveBack(c)
+			err = fn(c)
+			dead = c.IsClosed() && ctx.Err() == nil
+			return err
+		})
+		if err == nil || lost || !dead {
 			return err
 		}
-		defer s.pool.giveBack(c)
-		return fn(c)
-	})
+		s.pool.forget() // where one is dead, all may be
+	}
 }

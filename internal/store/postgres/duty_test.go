@@ -84,6 +84,34 @@ func TestDuty_OneHasIt(t *testing.T) {
 	}
 }
 
+// A server that was started again costs nobody a duty: the connections from before are
+// dead, and no reason to say that it cannot be had.
+func TestDuty_OutlivesItsConnections(t *testing.T) {
+	ctx := t.Context()
+	dsn, a, b := together(t, nil)
+	duty, ok, err := a.TakeDuty(ctx, "chores", "a", time.Hour)
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	hangUp := func() {
+		t.Helper()
+		const all = `SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`
+		run(t, connect(t, dsn), all)
+	}
+	hangUp()
+	if ok, err := a.KeepDuty(ctx, duty, 0); err != nil || !ok {
+		t.Errorf("renewing on a dead connection: %v, %v", ok, err)
+	}
+	hangUp()
+	if free, err := b.DutyFree(ctx, "chores"); err != nil || !free {
+		t.Errorf("looking on a dead connection: %v, %v", free, err)
+	}
+	hangUp()
+	if _, ok, err := b.TakeDuty(ctx, "chores", "b", time.Hour); err != nil || !ok {
+		t.Errorf("taking over on a dead connection: %v, %v", ok, err)
+	}
+}
+
 // A write that is under way when the loan runs out is either before the one that takes
 // over, or not at all.
 func TestDuty_IsNotTakenOverInTheMiddleOfAWrite(t *testing.T) {
