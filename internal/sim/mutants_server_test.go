@@ -34,7 +34,7 @@ var serverMutants = []mutant{
 		name:   "no fence",
 		file:   "internal/store/postgres/duty.go",
 		before: `	if !held {`,
-		after:  `	if !held && t == nil {`,
+		after:  `	if !held && c == nil {`,
 		play:   Together,
 		server: true,
 	},
