@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidemark-sync/tidemark/internal/config"
+	"github.com/tidemark-sync/tidemark/internal/page"
 	"github.com/tidemark-sync/tidemark/internal/run"
 )
 
@@ -22,7 +23,7 @@ func (d *door) edge(file string) run.Edge {
 
 func edgeVerb(d *door) *cobra.Command {
 	cfg := run.AgentConfig{}
-	var file string
+	var file, at string
 	var redo config.Size
 	var age time.Duration
 	c := &cobra.Command{
@@ -37,11 +38,16 @@ It goes on when the application restarts, the file is locked, missing or replace
 while, the disk is full, the clock jumps, or the hub is away for weeks.`,
 		Example: `  tidemark edge till.db
   tidemark edge --json /srv/branch7/*.db
+  tidemark edge till.db --page 127.0.0.1:8441
   tidemark edge --config tidemark.yaml`,
 		RunE: func(cmd *cobra.Command, list []string) error {
 			cfg.Edge, cfg.Files = d.edge(""), list
 			cfg.Logger, cfg.RedoBytes, cfg.RedoAge = d.logger(), int64(redo), age
-			if err := configureEdge(&cfg, file); err != nil {
+			if err := configureEdge(&cfg, &at, file); err != nil {
+				return err
+			}
+			sheet, err := d.page(cmd.Context(), cfg, at)
+			if err != nil {
 				return err
 			}
 			a, err := run.NewAgent(cfg)
@@ -53,7 +59,9 @@ while, the disk is full, the clock jumps, or the hub is away for weeks.`,
 				return err
 			}
 			d.event(map[string]any{"event": "started", "files": list}, "keeping %s in sync; Ctrl-C stops, nothing is lost", names(list))
+			sheet.start(cmd.Context(), d)
 			<-cmd.Context().Done()
+			sheet.stop()
 			if err := a.Stop(); err != nil {
 				return err
 			}
@@ -65,13 +73,14 @@ while, the disk is full, the clock jumps, or the hub is away for weeks.`,
 	_ = c.MarkFlagFilename("config", "yaml", "yml")
 	c.Flags().Var((*sizeFlag)(&redo), "redo-bytes", "confirmed work kept in each file for a hub that is restored, as 64MiB (default edge.redo, or 64MiB)")
 	c.Flags().Var((*ageFlag)(&age), "redo-age", "how long it is kept, as 30d (default edge.redo_age, or 30d)")
+	c.Flags().StringVar(&at, "page", "", "serve a small page to this machine at HOST:PORT, as "+page.Default+": is the work safe, what waits, what was refused; off: none (default edge.page, or none)")
 	c.Flags().DurationVar(&cfg.Poll, "poll", run.DefaultPoll, "how often to ask a file for changes where the file system does not tell")
 	return c
 }
 
 // configureEdge takes the edge section of a configuration; files named on the
 // command line replace its files.
-func configureEdge(cfg *run.AgentConfig, file string) error {
+func configureEdge(cfg *run.AgentConfig, at *string, file string) error {
 	if file != "" {
 		c, err := config.Load(file)
 		if err != nil {
@@ -79,6 +88,7 @@ func configureEdge(cfg *run.AgentConfig, file string) error {
 		}
 		e := c.WithDefaults().Edge
 		cfg.URL, cfg.Heartbeat, cfg.RetryMost = e.Hub, e.Heartbeat, e.RetryMax
+		*at = cmp.Or(*at, e.Page)
 		cfg.RedoBytes, cfg.RedoAge = cmp.Or(cfg.RedoBytes, int64(e.Redo)), cmp.Or(cfg.RedoAge, e.RedoAge)
 		if len(cfg.Files) == 0 {
 			cfg.Files = e.Files

@@ -30,6 +30,9 @@ func TestScripts(t *testing.T) {
 			"flip":  cmdFlip,
 			"serve": cmdServe,
 			"front": cmdFront,
+			"port":  cmdPort,
+			"take":  cmdTake,
+			"get":   cmdGet,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)

@@ -1,16 +1,6 @@
 package main
 
-import (
-	"regexp"
-	"strings"
-)
-
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
+import "github.com/tidemark-sync/tidemark/internal/run"
 
 // word writes a path the way a shell takes it, for commands that people copy.
-func word(path string) string {
-	if plainWord.MatchString(path) {
-		return path
-	}
-	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
-}
+func word(path string) string { return run.Word(path) }

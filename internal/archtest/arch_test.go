@@ -57,6 +57,10 @@ var plan = map[string][]string{
 	// process, so it must not see the hub's: the SDK's closure is a golden file.
 	"internal/run": {"change", "internal/clock", "internal/sqlite", "internal/edge", "internal/wire", "internal/wire/transport",
 		"internal/disk", "internal/checkup"},
+	// The edge's page reads files through run, as the command line does. It is a room of
+	// its own, above run, because an application that has run in its process does not
+	// serve pages.
+	"internal/page": {"change", "internal/clock", "internal/run"},
 	// The page for people.
 	"console": {},
 

@@ -81,6 +81,7 @@ type Edge struct {
 	RetryMax  time.Duration
 	Redo      Size
 	RedoAge   time.Duration
+	Page      string
 }
 
 // The defaults.

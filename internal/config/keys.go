@@ -122,6 +122,8 @@ func edgeKeys() []key {
 			doc: "How much confirmed work each file keeps, to give it back to a hub that was restored from a backup. The oldest goes first; work that is not confirmed and settled never goes."},
 		{path: "edge.redo_age", field: func(c *Config) any { return &c.Edge.RedoAge }, def: DefaultRedoAge, low: day, high: 3650 * day,
 			doc: "How long each file keeps confirmed work, within edge.redo. It should be longer than the age of the oldest backup that the hub may ever be restored from."},
+		{path: "edge.page", field: func(c *Config) any { return &c.Edge.Page }, check: checkLoopback,
+			doc: "Where the agent serves a small page to its own machine, like `127.0.0.1:8441`: is the work safe, what waits, what was refused. Only a loopback address is taken, and any user of the machine can read it. Without it: none is served."},
 	}
 }
 
@@ -223,6 +225,18 @@ func checkListen(s string) error {
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
 		return fmt.Errorf("port %q is not a number from 0 to 65535", port)
+	}
+	return nil
+}
+
+// checkLoopback knows addresses. What a name stands for is looked up where it is used.
+func checkLoopback(s string) error {
+	if err := checkListen(s); err != nil {
+		return fmt.Errorf("want an address of this machine alone, such as \"127.0.0.1:8441\", not %q", s)
+	}
+	host, _, _ := net.SplitHostPort(s)
+	if ip := net.ParseIP(host); host == "" || ip != nil && !ip.IsLoopback() {
+		return fmt.Errorf("%q can be reached from other machines; want a loopback address, such as \"127.0.0.1:8441\"", s)
 	}
 	return nil
 }

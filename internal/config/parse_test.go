@@ -76,6 +76,7 @@ edge:
   retry_max: 2m
   redo: 1GiB
   redo_age: 10d
+  page: 127.0.0.1:8441
 `))
 	if err != nil {
 		t.Fatal(err)

@@ -29,6 +29,10 @@ type Config struct {
 	// DefaultRedoBytes and DefaultRedoAge.
 	RedoBytes int64
 	RedoAge   time.Duration
+	// ReadOnly is for who only looks: such an engine takes no write lock and writes
+	// nothing, and every method that would is refused by the database. It waits for a
+	// reader's lock for ReadOnlyWait at most.
+	ReadOnly bool
 	// FreeDisk tells the bytes that are free beside the file, for the hub; 0: not
 	// known. nil: nobody looks.
 	FreeDisk func() uint64
@@ -39,6 +43,10 @@ const (
 	DefaultRedoBytes = 64 << 20
 	DefaultRedoAge   = 30 * 24 * time.Hour
 )
+
+// ReadOnlyWait is how long a read-only engine waits where an application keeps
+// readers out, too. Whoever looks is told that sooner than a writer would give up.
+const ReadOnlyWait = time.Second
 
 // layoutFormat is the version of layoutSQL.
 const layoutFormat = 2
@@ -109,7 +117,11 @@ func Open(cfg Config) (*Engine, error) {
 	}
 	// The acknowledgement chain must survive a power cut: the hub will not send
 	// twice what this file said it had.
-	conn, err := sqlite.Open(cfg.Path, sqlite.Options{NoSync: cfg.NoSync, Full: true})
+	o := sqlite.Options{NoSync: cfg.NoSync, Full: true}
+	if cfg.ReadOnly {
+		o = sqlite.Options{ReadOnly: true, Busy: ReadOnlyWait}
+	}
+	conn, err := sqlite.Open(cfg.Path, o)
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,18 @@ func (e *Engine) ownSchema() (s change.Schema) {
 	return s
 }
 
+// Schema names the synced tables as the file has them, as the hub shows it; zero
+// until Install.
+func (e *Engine) Schema() change.SchemaHash {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.setup == nil {
+		return change.SchemaHash{}
+	}
+	s := e.ownSchema()
+	return s.Hash()
+}
+
 func (e *Engine) fileHash() change.SchemaHash {
 	s := e.fileSchema()
 	return s.Hash()

@@ -145,6 +145,14 @@ func (e *Engine) statusMeta(st *Status) error {
 	return err
 }
 
+// Contact is when the hub was last heard in this process; zero when it was not. The
+// file is told of it with the next change alone: see Status.LastContact.
+func (e *Engine) Contact() time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.contact
+}
+
 // edgeStatus is what the hub is told.
 func (e *Engine) edgeStatus() (wire.EdgeStatus, error) {
 	e.mu.Lock()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tidemark-sync/tidemark/internal/disk"
 	"github.com/tidemark-sync/tidemark/internal/edge"
+	"github.com/tidemark-sync/tidemark/internal/wire"
 )
 
 // AgentConfig is what an Agent needs.
@@ -154,15 +155,25 @@ func (k *keeper) state() side {
 // tell records a state for Status, for the log, and for other processes.
 func (k *keeper) tell(state string, err error, hint string, next time.Duration) {
 	now := k.Clock.Now()
-	s := side{PID: os.Getpid(), State: state, Since: now, Hint: hint}
+	s := side{PID: os.Getpid(), State: state, Since: now, Hint: hint, Version: k.Agent}
 	if err != nil {
 		s.Error = err.Error()
+	}
+	var f *wire.Fault
+	if errors.As(err, &f) {
+		s.Code = f.Code
 	}
 	if next > 0 {
 		s.Next = now.Add(next)
 	}
+	if k.engine != nil && state != StateOnline { // said by run's goroutine alone
+		s.Contact = k.engine.Contact()
+	}
 	k.mu.Lock()
 	old := k.say
+	if s.Contact.IsZero() {
+		s.Contact = old.Contact
+	}
 	if old.State == state {
 		s.Since = old.Since
 	}

@@ -56,10 +56,15 @@ func (e Edge) log() *slog.Logger {
 
 // open opens the engine of an existing file.
 func (e Edge) open() (*edge.Engine, error) {
+	return e.openAs(false)
+}
+
+// openAs opens the engine of an existing file, to look only when it says so.
+func (e Edge) openAs(looks bool) (*edge.Engine, error) {
 	if _, err := os.Stat(e.File); err != nil {
 		return nil, fmt.Errorf("open %s: %w", e.File, err)
 	}
-	return edge.Open(edge.Config{Path: e.File, Clock: e.Clock, Rand: e.Rand, Logger: e.Logger, NoSync: e.NoSync, RedoBytes: e.RedoBytes, RedoAge: e.RedoAge,
+	return edge.Open(edge.Config{ReadOnly: looks, Path: e.File, Clock: e.Clock, Rand: e.Rand, Logger: e.Logger, NoSync: e.NoSync, RedoBytes: e.RedoBytes, RedoAge: e.RedoAge,
 		FreeDisk: func() uint64 { return disk.Free(e.File) }})
 }
 
@@ -147,8 +152,12 @@ type side struct {
 	State string    `json:"state"`
 	Since time.Time `json:"since"`
 	Error string    `json:"error,omitempty"`
+	Code  string    `json:"code,omitempty"` // of the hub's fault that Error is; "" when it is none
 	Hint  string    `json:"hint,omitempty"`
 	Next  time.Time `json:"next_try,omitzero"`
+
+	Version string    `json:"version,omitempty"` // of the agent
+	Contact time.Time `json:"contact,omitzero"`  // when it last heard the hub, while it is not online
 }
 
 // pause waits, or returns early when ctx ends or early fires.

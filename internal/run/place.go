@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 
 	"github.com/tidemark-sync/tidemark/internal/wire"
 )
@@ -56,4 +58,14 @@ func (e Edge) forget(made bool, err error) {
 func hasKey(file string) bool {
 	_, err := os.Stat(keyPath(file))
 	return err == nil
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
+
+// Word writes a path the way a shell takes it, for commands that people copy.
+func Word(path string) string {
+	if plainWord.MatchString(path) {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -16,6 +17,7 @@ import (
 type EdgeStatus struct {
 	File         string             `json:"file"`
 	URL          string             `json:"url"`
+	HubName      string             `json:"hub_name,omitempty"` // what the hub called itself when the file joined
 	Name         string             `json:"name"`
 	Device       change.DeviceID    `json:"device"`
 	Incarnation  change.Incarnation `json:"incarnation"`
@@ -31,6 +33,8 @@ type EdgeStatus struct {
 	LastContact  time.Time          `json:"last_contact,omitzero"`
 	ClockOffset  float64            `json:"clock_offset_seconds"` // hub clock − this clock
 	Cursor       string             `json:"cursor"`
+	Schema       string             `json:"schema,omitempty"`          // of the synced tables, as the hub shows it
+	FreeDisk     uint64             `json:"free_disk_bytes,omitempty"` // beside the file; 0: not known
 	Agent        AgentStatus        `json:"agent"`
 	Events       []Event            `json:"events"` // of the file's history, newest first
 	// Numbers and Shares are what the file holds where the rules lease numbers, and
@@ -45,14 +49,18 @@ type AgentStatus struct {
 	State   string    `json:"state"`
 	Since   time.Time `json:"since,omitzero"`
 	Error   string    `json:"error,omitempty"`
+	Code    string    `json:"code,omitempty"` // of the hub's fault that the error is, such as "revoked"
 	Hint    string    `json:"hint,omitempty"`
 	Next    time.Time `json:"next_try,omitzero"`
 	PID     int       `json:"pid,omitempty"`
+	Version string    `json:"version,omitempty"`
+
+	contact time.Time // when it last heard the hub; zero when it does not say
 }
 
 // FileStatus reads how a file stands, from the file itself and from what its
 // agent wrote beside it. An agent may be at work meanwhile.
-func FileStatus(_ context.Context, e Edge) (_ *EdgeStatus, err error) {
+func FileStatus(_ context.Context, e Edge) (out *EdgeStatus, err error) {
 	id, err := ReadIdentity(e.File)
 	if err != nil {
 		return nil, err
@@ -62,15 +70,23 @@ func FileStatus(_ context.Context, e Edge) (_ *EdgeStatus, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, eng.Close()) }()
-	s, err := eng.Status()
+	return e.status(eng, id, eng.Status)
+}
+
+// status reads how the file of an engine stands, with read for what is in the file.
+func (e Edge) status(eng *edge.Engine, id *Identity, read func() (edge.Status, error)) (*EdgeStatus, error) {
+	s, err := read()
 	if err != nil {
 		return nil, err
 	}
 	out := &EdgeStatus{
-		File: e.File, URL: id.URL, Name: id.Name, Device: owner(id, s.Device), Incarnation: s.Incarnation, Complete: s.Complete,
+		File: e.File, URL: cmp.Or(e.URL, id.URL), HubName: id.Hub, Name: id.Name, Device: owner(id, s.Device), Incarnation: s.Incarnation, Complete: s.Complete,
 		Rows: s.Rows, OutboxDepth: s.Waiting, OldestUnsafe: s.OldestUnsafe.Seconds(), Unsettled: s.Unsettled,
 		Quarantined: s.Quarantined, Rescues: s.Rescues, Salvage: s.Salvage, LastProgress: s.LastProgress, LastContact: s.LastContact,
-		ClockOffset: s.ClockOffset.Seconds(), Cursor: s.Cursor.String(),
+		ClockOffset: s.ClockOffset.Seconds(), Cursor: s.Cursor.String(), FreeDisk: disk.Free(e.File),
+	}
+	if h := eng.Schema(); h != (change.SchemaHash{}) {
+		out.Schema = h.String()
 	}
 	if out.Events, err = Events(eng); err != nil {
 		return nil, err
@@ -78,7 +94,9 @@ func FileStatus(_ context.Context, e Edge) (_ *EdgeStatus, err error) {
 	if out.Numbers, out.Shares, err = eng.Leases(); err != nil {
 		return nil, err
 	}
-	out.Agent, err = AgentOf(e.File)
+	if out.Agent, err = AgentOf(e.File); out.Agent.contact.After(out.LastContact) {
+		out.LastContact = out.Agent.contact
+	}
 	return out, err
 }
 
@@ -93,5 +111,5 @@ func AgentOf(file string) (AgentStatus, error) {
 	if !disk.Held(lockPath(file)) {
 		return AgentStatus{State: StateStopped}, nil
 	}
-	return AgentStatus{Running: true, State: s.State, Since: s.Since, Error: s.Error, Hint: s.Hint, Next: s.Next, PID: s.PID}, nil
+	return AgentStatus{Running: true, State: s.State, Since: s.Since, Error: s.Error, Code: s.Code, Hint: s.Hint, Next: s.Next, PID: s.PID, Version: s.Version, contact: s.Contact}, nil
 }
