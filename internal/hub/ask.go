@@ -46,6 +46,7 @@ func (a *asking) noticed(d *Device) { a.want = d.Control.Asked }
 // letIn welcomes a device, and tells it what it is asked for.
 func (s *Session) letIn(dev *Device, w *wire.Welcome, emit func(wire.Message) error) error {
 	s.arrive(s.hello.Agent)
+	s.heed.as(w.Scopes)
 	if err := emit(w); err != nil {
 		return err
 	}
