@@ -3,6 +3,7 @@ package postgresstore
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"time"
 
@@ -134,10 +135,22 @@ func (s *Store) movedSince(ctx context.Context, since change.Cursor) (moved bool
 			return err
 		}
 		var a args
-		return v.query("SELECT EXISTS (SELECT FROM tidemark.log AS l WHERE "+m.beyond("l.", &a)+")", func(r *row) error {
+		return v.query(m.movedSQL(&a), func(r *row) error {
 			moved = r.bool(0)
 			return nil
 		}, a.list...)
 	})
 	return moved, err
+}
+
+// movedSQL asks whether the log shows more than m. The newest entry tells, but of those
+// that were open: asked for any entry beyond, the planner, who knows nothing of the log's
+// newest part, reads through all of it.
+func (m *moment) movedSQL(a *args) string {
+	q := "SELECT EXISTS (SELECT FROM (SELECT xid FROM tidemark.log WHERE " + m.since("", a) + "true ORDER BY xid DESC LIMIT 1) AS l WHERE l.xid >= " +
+		a.add(strconv.FormatUint(m.max, 10)) + "::text::xid8)"
+	if len(m.open) > 0 {
+		q += " OR EXISTS (SELECT FROM tidemark.log AS l WHERE " + m.since("l.", a) + "l.xid = ANY(" + a.add(m.openList()) + "::text::xid8[]))"
+	}
+	return q
 }

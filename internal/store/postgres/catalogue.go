@@ -150,7 +150,8 @@ func (r *relation) note(format string, args ...any) {
 
 const columnsSQL = `SELECT a.attrelid::int8, a.attnum::int8, a.attname::text, format_type(a.atttypid, a.atttypmod), format_type(a.atttypid, -1),
 		b.typname::text, b.typtype::text, coalesce(e.typname::text, ''), coalesce(e.typtype::text, ''), b.mod::int8, a.attnotnull OR b.strict,
-		coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attgenerated <> '', a.attidentity <> '', coalesce(NOT k.collisdeterministic, false), a.attidentity = 'a'
+		coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attgenerated <> '', a.attidentity <> '', coalesce(NOT k.collisdeterministic, false), a.attidentity = 'a',
+		coalesce((SELECT quote_ident(n.nspname) FROM pg_namespace n WHERE n.oid = k.collnamespace) || '.' || quote_ident(k.collname), '')
 	FROM pg_attribute a
 	JOIN LATERAL (WITH RECURSIVE up(oid, typname, typtype, typelem, typbasetype, mod, strict) AS (
 			SELECT t.oid, t.typname, t.typtype, t.typelem, t.typbasetype, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, t.typnotnull
@@ -178,6 +179,7 @@ func (cat *cataloguing) readColumns() error {
 		c.scale = scaleOf(c.form, r.int(9))
 		c.always = r.bool(15)
 		c.folds = r.text(5) == "citext" || r.bool(14)
+		c.collated = r.text(16)
 		kept, there := declared[rel.ident()+"."+c.quoted]
 		if c.declared = kept.typ; !there {
 			c.declared = c.form.declares()

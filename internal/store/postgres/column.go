@@ -28,8 +28,9 @@ type column struct {
 	scale    int    // numeric: digits after the point; times: of the second; or anyScale
 	declared string // the type that edges declare
 	affinity change.Affinity
-	always   bool // only a sequence fills it: GENERATED ALWAYS AS IDENTITY
-	folds    bool // equal is not identical: citext, a collation that is not deterministic
+	always   bool   // only a sequence fills it: GENERATED ALWAYS AS IDENTITY
+	folds    bool   // equal is not identical: citext, a collation that is not deterministic
+	collated string // its collation, for SQL; "" for a type that has none
 }
 
 // anyScale is the scale of a column whose type has none.
@@ -81,7 +82,7 @@ func (c *column) text(prefix string) string {
 		return "format('P%sM%sDT%sS', " + months + ", " + days + ", trim_scale(extract(epoch FROM " + expr +
 			" - make_interval(months => " + months + ", days => " + days + "))))"
 	case formText:
-		if c.base == "text" {
+		if c.cast == "text" { // a domain over it is another type
 			return expr
 		}
 	}

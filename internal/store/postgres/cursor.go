@@ -23,6 +23,7 @@ type moment struct {
 	max        uint64
 	open       []uint64 // in ascending order, all below max
 	pos, nonce int64
+	from       int64 // Unix seconds: no entry that is not shown is older; see near. 0: no telling
 }
 
 // token is the moment as text: max, pos, nonce and open, in hexadecimal.
@@ -87,10 +88,23 @@ func (m *moment) covers(o *moment) bool {
 // planner takes it for two index conditions.
 func (m *moment) beyond(prefix string, a *args) string {
 	s := prefix + "xid >= " + a.add(strconv.FormatUint(m.max, 10)) + "::text::xid8"
-	if len(m.open) == 0 {
-		return s
+	if len(m.open) > 0 {
+		s = "(" + s + " OR " + prefix + "xid = ANY(" + a.add(m.openList()) + "::text::xid8[]))"
 	}
-	return "(" + s + " OR " + prefix + "xid = ANY(" + a.add(m.openList()) + "::text::xid8[]))"
+	return m.since(prefix, a) + s
+}
+
+// entries is the part of the log that is not shown, for FROM: each arm of it is one range,
+// or some points, of an index. Of an OR of the two the planner makes a scan of the whole
+// log while it knows little of its newest part, which is nearly always. where narrows both,
+// by the columns as they are called there.
+func (m *moment) entries(where string, a *args) string {
+	from := "SELECT * FROM tidemark.log WHERE " + m.since("", a) + where
+	s := from + "xid >= " + a.add(strconv.FormatUint(m.max, 10)) + "::text::xid8"
+	if len(m.open) > 0 {
+		s += " UNION ALL " + from + "xid = ANY(" + a.add(m.openList()) + "::text::xid8[])"
+	}
+	return "(" + s + ")"
 }
 
 func (m *moment) openList() string {
@@ -135,10 +149,12 @@ func cut(snapshot string, own, newest uint64, pos, nonce int64) (moment, error) 
 	return m, nil
 }
 
-// momentSQL reads what cut takes.
-const momentSQL = `SELECT pg_current_snapshot()::text, coalesce(pg_current_xact_id_if_assigned()::text, '0'),
+// momentSQL reads what cut takes; where narrows the entries.
+func momentSQL(where string) string {
+	return `SELECT pg_current_snapshot()::text, coalesce(pg_current_xact_id_if_assigned()::text, '0'),
 	coalesce(l.xid::text, '0'), coalesce(l.pos, 0), coalesce(l.nonce, 0) FROM (SELECT 1) AS one
-	LEFT JOIN LATERAL (SELECT xid, pos, nonce FROM tidemark.log ORDER BY xid DESC, pos DESC LIMIT 1) AS l ON true`
+	LEFT JOIN LATERAL (SELECT xid, pos, nonce FROM tidemark.log WHERE ` + where + `true ORDER BY xid DESC, pos DESC LIMIT 1) AS l ON true`
+}
 
 // now is the moment of the snapshot.
 func (v *view) now() (m moment, err error) {
@@ -148,17 +164,14 @@ func (v *view) now() (m moment, err error) {
 	if err := v.sync(); err != nil {
 		return m, err
 	}
-	var own, newest uint64
-	err = v.query(momentSQL, func(r *row) (err error) {
-		if own, err = strconv.ParseUint(r.text(1), 10, 64); err != nil {
-			return err
-		}
-		if newest, err = strconv.ParseUint(r.text(2), 10, 64); err != nil || newest == 0 {
-			return err
-		}
-		m, err = cut(r.text(0), own, newest, r.int(3), r.int(4))
-		return err
-	})
+	// The newest entry is hardly ever of a day that is over.
+	var past seal
+	if n := len(v.sealed); n > 0 {
+		past = v.sealed[n-1]
+	}
+	if m, err = v.newest(past.end); err == nil && past.end > 0 && m.max <= past.newest+1 {
+		m, err = v.newest(0)
+	}
 	if err != nil {
 		return m, fmt.Errorf("mint cursor: %w", err)
 	}
@@ -166,6 +179,25 @@ func (v *view) now() (m moment, err error) {
 	if err == nil && floor.max > m.max { // the entry at the floor was dropped, and nothing newer is there
 		return floor, nil
 	}
+	return m, err
+}
+
+// newest is the moment as the entries from a time on tell it, in Unix seconds.
+func (v *view) newest(from int64) (m moment, err error) {
+	var a args
+	since := moment{from: from}
+	err = v.query(momentSQL(since.since("", &a)), func(r *row) error {
+		own, err := strconv.ParseUint(r.text(1), 10, 64)
+		if err != nil {
+			return err
+		}
+		newest, err := strconv.ParseUint(r.text(2), 10, 64)
+		if err != nil || newest == 0 {
+			return err
+		}
+		m, err = cut(r.text(0), own, newest, r.int(3), r.int(4))
+		return err
+	}, a.list...)
 	return m, err
 }
 
@@ -235,14 +267,18 @@ func (v *view) check(since change.Cursor) (moment, error) {
 	if m.max == 0 {
 		return m, nil
 	}
+	m = v.near(m)
 	known := int64(-1)
 	if m.max == floor.max && m.pos == floor.pos {
 		known = floor.nonce
 	} else {
-		err := v.query(`SELECT nonce FROM tidemark.log WHERE xid = $1::text::xid8 AND pos = $2::int8`, func(r *row) error {
-			known = r.int(0)
-			return nil
-		}, strconv.FormatUint(m.max-1, 10), m.pos)
+		last := v.near(moment{max: m.max - 1})
+		var a args
+		err := v.query("SELECT nonce FROM tidemark.log WHERE "+last.since("", &a)+"xid = "+a.add(strconv.FormatUint(last.max, 10))+"::text::xid8 AND pos = "+a.add(m.pos)+"::int8",
+			func(r *row) error {
+				known = r.int(0)
+				return nil
+			}, a.list...)
 		if err != nil {
 			return moment{}, fmt.Errorf("check cursor: %w", err)
 		}

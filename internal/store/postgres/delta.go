@@ -55,7 +55,7 @@ func (v *view) origin(inc change.Incarnation) (int64, error) {
 func (v *view) touchedTables(m *moment, scopes []rule.ScopeID) (map[int64]bool, error) {
 	out := map[int64]bool{}
 	var a args
-	q := "SELECT DISTINCT l.tbl FROM tidemark.log AS l WHERE l.scope = ANY(" + a.add(scopeTexts(scopes)) + "::text[]) AND " + m.beyond("l.", &a)
+	q := "SELECT DISTINCT l.tbl FROM " + m.entries("scope = ANY("+a.add(scopeTexts(scopes))+"::text[]) AND ", &a) + " AS l"
 	err := v.query(q, func(r *row) error {
 		out[r.int(0)] = true
 		return nil
@@ -70,7 +70,7 @@ func (v *view) touchedTables(m *moment, scopes []rule.ScopeID) (map[int64]bool, 
 // What follows a parent that the reader moved or deleted is not the reader's own
 // change: the hub may have taken children along that it does not know of.
 // OFFSET 0 keeps the planner, who knows nothing of the newest part of the log, from
-// reading the whole table for it.
+// reading the whole table for it; tbl + 0 from reading all entries of the table.
 // Columns: whether anybody but self touched the row, whether it is there, whether it
 // is in the scopes, the key as logged, the stored columns.
 func (t *table) deltaSQL(m *moment, origin int64, scopes []rule.ScopeID, a *args) string {
@@ -80,9 +80,9 @@ func (t *table) deltaSQL(m *moment, origin int64, scopes []rule.ScopeID, a *args
 		here = t.expr("t.") + " = ANY(" + a.add(scopeTexts(rel)) + "::text[])"
 	}
 	return "SELECT l.other, t." + quote(t.keyNames[0]) + " IS NOT NULL, " + here + ", " + strings.Join(keyParts("l.", len(t.key)), ", ") + ", " + t.columns +
-		" FROM (SELECT e.key, bool_or(e.origin <> " + a.add(origin) + "::int4 OR e.op = " + strconv.Itoa(ledger.Follow) + ") AS other FROM tidemark.log AS e WHERE e.tbl = " +
-		a.add(t.id) + "::int4 AND e.scope = ANY(" + a.add(scopeTexts(scopes)) + "::text[]) AND " + m.beyond("e.", a) +
-		" AND e.key IS NOT NULL GROUP BY e.key) AS l LEFT JOIN LATERAL (SELECT * FROM " + t.name + " AS t WHERE " + t.atLogKey("t.", "l.") + " OFFSET 0) AS t ON true"
+		" FROM (SELECT e.key, bool_or(e.origin <> " + a.add(origin) + "::int4 OR e.op = " + strconv.Itoa(ledger.Follow) + ") AS other FROM " +
+		m.entries("scope = ANY("+a.add(scopeTexts(scopes))+"::text[]) AND tbl + 0 = "+a.add(t.id)+"::int4 AND ", a) +
+		" AS e GROUP BY e.key HAVING e.key IS NOT NULL) AS l LEFT JOIN LATERAL (SELECT * FROM " + t.name + " AS t WHERE " + t.atLogKey("t.", "l.") + " OFFSET 0) AS t ON true"
 }
 
 func (v *view) deltaOf(t *table, m *moment, origin int64, scopes []rule.ScopeID, limit int, emit func(*change.Rows) error) error {

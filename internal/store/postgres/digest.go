@@ -38,7 +38,7 @@ func (v *view) untouched(t *table, scopes []rule.ScopeID, at change.Cursor) (boo
 	}
 	var a args
 	touched := false
-	err = v.query("SELECT EXISTS (SELECT FROM tidemark.log AS l WHERE l.tbl = "+a.add(t.id)+"::int4 AND l.scope = ANY("+a.add(scopeTexts(scopes))+"::text[]) AND "+m.beyond("l.", &a)+")",
+	err = v.query("SELECT EXISTS (SELECT FROM "+m.entries("scope = ANY("+a.add(scopeTexts(scopes))+"::text[]) AND tbl + 0 = "+a.add(t.id)+"::int4 AND ", &a)+" AS l)",
 		func(r *row) error {
 			touched = r.bool(0)
 			return nil

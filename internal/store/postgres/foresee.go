@@ -277,6 +277,7 @@ func (t *tx) foreseeTouched(b *pgx.Batch, base change.Cursor, lists map[*table]*
 	if err != nil {
 		return err
 	}
+	m = t.near(m)
 	for tb, w := range lists {
 		var keys []change.Key
 		for id, key := range w.keys {
@@ -296,12 +297,12 @@ func (t *tx) foreseeTouched(b *pgx.Batch, base change.Cursor, lists map[*table]*
 			parts[i] = fmt.Sprintf("n.k%d", i)
 		}
 		a := args{list: append(cols, tb.id)}
-		id := len(a.list)
+		id := fmt.Sprintf("$%d::int4", len(a.list))
 		// OFFSET 0 makes the planner, who knows nothing of the newest part of the log, go by
 		// the key: what came since the cursor may be nearly all of it.
 		b.Queue("SELECT l.op, l.mask, l.origin, l.hlc, o.inc, "+strings.Join(parts, ", ")+" FROM "+unnest(tb, 1)+
-			" CROSS JOIN LATERAL (SELECT * FROM tidemark.log AS l WHERE l.tbl = $"+fmt.Sprint(id)+"::int4 AND l.key = ARRAY["+strings.Join(parts, ", ")+
-			"] AND l.op IN (1, 2, 3) OFFSET 0) AS l LEFT JOIN tidemark.origin AS o ON o.id = l.origin WHERE "+m.beyond("l.", &a)+" ORDER BY l.pos", a.list...).
+			" CROSS JOIN LATERAL (SELECT * FROM tidemark.log AS l WHERE "+m.since("l.", &a)+ofRow("l.", id, "ARRAY["+strings.Join(parts, ", ")+"]")+
+			" AND l.op IN (1, 2, 3) OFFSET 0) AS l LEFT JOIN tidemark.origin AS o ON o.id = l.origin WHERE "+m.beyond("l.", &a)+" ORDER BY l.pos", a.list...).
 			Query(answers(func(r *row) error {
 				key := make(change.Key, len(tb.key))
 				for i, k := range tb.key {

@@ -23,10 +23,11 @@ import (
 //	duty     what one process does for all, and which one
 //	record   documents of the hub's own state
 //	witness  what surely was there when: it outlives a failover
+//	reopened that the log got entries for days that were sealed
 //
 // layoutSteps take the layout from each version to the next one. What was once
 // released is never changed: a new step goes to the end.
-var layoutSteps = []string{layoutFirst, layoutDuty, layoutWitness}
+var layoutSteps = []string{layoutFirst, layoutDuty, layoutWitness, layoutDay}
 
 const layoutFirst = `
 CREATE TABLE tidemark.meta (key text COLLATE "C" PRIMARY KEY, value text NOT NULL);
@@ -117,6 +118,9 @@ const layoutLock = 0x746964656d61726b
 // layOut creates the schema tidemark, or brings it up to date. Two processes may
 // do so at once.
 func (s *Store) layOut(ctx context.Context, c *pgx.Conn) error {
+	if err := indexRows(ctx, c); err != nil {
+		return err
+	}
 	return inTx(ctx, c, "BEGIN", func() error {
 		if _, err := exec(ctx, c, "SELECT pg_advisory_xact_lock($1::int8)", int64(layoutLock)); err != nil {
 			return fmt.Errorf("wait for another process: %w", err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/rule"
@@ -45,6 +46,8 @@ type table struct {
 	dangles  bool       // rows may be there without the one their scope hangs on
 	loose    bool       // rows below may be there without this table's row
 	captured string     // hash of the triggers that stand
+
+	mass atomic.Int64 // about how many bytes a row's values weigh, see scan.go; 0: nothing is known
 
 	rank     int // place in plan.tables
 	parents  []link
@@ -202,8 +205,16 @@ func (c *column) match(n int) string {
 	return c.param(n)
 }
 
-// fromText is the opposite of text, in a form that finds a row by its index.
+// fromText is the opposite of text, in a form that finds a row by its index. That is one
+// of the column's collation; without a word, the log's own would be taken to compare.
 func (c *column) fromText(expr string) string {
+	if c.collated != "" {
+		return "(" + c.fromAny(expr) + " COLLATE " + c.collated + ")"
+	}
+	return c.fromAny(expr)
+}
+
+func (c *column) fromAny(expr string) string {
 	switch c.form {
 	case formBool:
 		return "(" + expr + "::int4 <> 0)"
@@ -218,20 +229,21 @@ func (c *column) fromText(expr string) string {
 	return expr + "::" + c.cast
 }
 
-// differs is the condition that an update changed the column.
-func (c *column) differs() string {
-	old, now := "OLD."+c.quoted, "NEW."+c.quoted
+// differs is the condition that the column is another one in the row that now names than
+// in the one that was names.
+func (c *column) differs(was, now string) string {
+	a, b := was+c.quoted, now+c.quoted
 	switch c.form {
 	case formInt2, formInt4, formInt8, formBool, formUUID, formDate, formStamp, formMoment, formBytes:
-		return old + " IS DISTINCT FROM " + now
+		return a + " IS DISTINCT FROM " + b
 	case formText:
 		if !c.folds && (c.cast == "text" || c.cast == "character varying" || c.cast == "varchar") {
-			return old + " IS DISTINCT FROM " + now
+			return a + " IS DISTINCT FROM " + b
 		}
 	}
 	// Equal is not identical: 1.0 and 1.00, or 'a' and 'A' where case folds. And json has
 	// no equality at all.
-	return "(" + c.text("OLD.") + ") COLLATE \"C\" IS DISTINCT FROM (" + c.text("NEW.") + ") COLLATE \"C\""
+	return "(" + c.text(was) + ") COLLATE \"C\" IS DISTINCT FROM (" + c.text(now) + ") COLLATE \"C\""
 }
 
 // insertSQL inserts some columns.

@@ -16,7 +16,6 @@ import (
 const (
 	datedEvery = 60_000           // ms between entries of tidemark.time
 	sinkRest   = 10 * time.Minute // how long a floor stands before what is below it is dropped
-	daysAhead  = 3                // partitions made before their time
 	pruneStep  = 20_000           // log entries deleted at once
 )
 
@@ -135,38 +134,33 @@ func (s *Store) tidy(ctx context.Context, gone *moment) error {
 			return err
 		}
 	}
-	return s.ahead(ctx, c)
+	return s.tend(ctx, c)
 }
 
 // sweep drops the partitions that are wholly below a floor, and deletes what is below
-// it where days share a partition.
+// it where days share a partition. To drop one, nobody may be using the log: where there
+// is always somebody, it is emptied at least, for which only its own readers count.
 func (s *Store) sweep(ctx context.Context, c *pgx.Conn, floor *moment) error {
-	var parts []string
-	err := query(ctx, c, partitionsSQL+` AND c.relname < 'log_' || to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD') ORDER BY c.relname`, func(r *row) error {
-		parts = append(parts, r.text(0))
-		return nil
-	})
+	parts, err := days(ctx, c)
 	if err != nil {
 		return err
 	}
+	now, err := serverNow(ctx, c)
+	if err != nil {
+		return err
+	}
+	today := now.Format(dayName)
+	how := "DROP TABLE"
 	for _, p := range parts {
-		var a args
-		rest := false
-		err := query(ctx, c, "SELECT EXISTS (SELECT FROM tidemark."+quote(p)+" AS l WHERE "+floor.beyond("l.", &a)+")", func(r *row) error {
-			rest = r.bool(0)
-			return nil
-		}, a.list...)
+		if p >= today {
+			break
+		}
+		done, err := s.discard(ctx, c, p, floor, how)
+		if err == nil && !done && how == "DROP TABLE" {
+			how = "TRUNCATE"
+			_, err = s.discard(ctx, c, p, floor, how)
+		}
 		if err != nil {
-			return err
-		}
-		if rest {
-			continue
-		}
-		// A writer that is not done yet holds its lock on the day: the next time, then.
-		err = inTx(ctx, c, "BEGIN; SET LOCAL lock_timeout = '200ms'", func() error {
-			return script(ctx, c, "DROP TABLE tidemark."+quote(p))
-		})
-		if err != nil && !collided(err) {
 			return fmt.Errorf("drop %s: %w", p, err)
 		}
 	}
@@ -183,40 +177,34 @@ func (s *Store) sweep(ctx context.Context, c *pgx.Conn, floor *moment) error {
 	return err
 }
 
-// partitionsSQL lists the log's days.
-const partitionsSQL = `SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-	WHERE i.inhparent = 'tidemark.log'::regclass AND c.relname ~ '^log_[0-9]{8}$'`
-
-// ahead makes the partitions for today and the days to come. Where the default
-// partition holds entries of a day already, that day stays there.
-func (s *Store) ahead(ctx context.Context, c *pgx.Conn) error {
-	have := map[string]bool{}
-	if err := query(ctx, c, partitionsSQL, func(r *row) error { have[r.text(0)] = true; return nil }); err != nil {
-		return err
+// discard drops or empties a partition that holds nothing beyond a floor. Whether it does
+// is looked at twice: without a lock, and under one that nobody gets before all who wrote
+// there are done.
+func (s *Store) discard(ctx context.Context, c *pgx.Conn, name string, floor *moment, how string) (done bool, err error) {
+	some := func(what string) (yes bool, err error) {
+		var a args
+		err = query(ctx, c, "SELECT EXISTS (SELECT FROM tidemark."+quote(name)+" AS l WHERE "+floor.beyond("l.", &a)+")"+what, func(r *row) error {
+			yes = r.bool(0)
+			return nil
+		}, a.list...)
+		return yes, err
 	}
-	var day time.Time
-	err := query(ctx, c, `SELECT floor(extract(epoch FROM clock_timestamp()))::int8`, func(r *row) error {
-		day = time.Unix(r.int(0), 0).UTC().Truncate(24 * time.Hour)
-		return nil
+	empty := ""
+	if how == "TRUNCATE" { // which is done already, maybe
+		empty = " OR NOT EXISTS (SELECT FROM tidemark." + quote(name) + ")"
+	}
+	if rest, err := some(empty); err != nil || rest {
+		return true, err
+	}
+	return s.patch(ctx, c, "", func() error {
+		if err := script(ctx, c, "LOCK TABLE tidemark."+quote(name)+" IN ACCESS EXCLUSIVE MODE"); err != nil {
+			return err
+		}
+		if rest, err := some(""); err != nil || rest {
+			return err
+		}
+		return script(ctx, c, how+" tidemark."+quote(name))
 	})
-	if err != nil {
-		return err
-	}
-	for i := range daysAhead + 1 {
-		from := day.AddDate(0, 0, i)
-		name := from.Format("log_20060102")
-		if have[name] {
-			continue
-		}
-		err := inTx(ctx, c, "BEGIN; SET LOCAL lock_timeout = '200ms'", func() error {
-			return script(ctx, c, "CREATE TABLE tidemark."+name+" PARTITION OF tidemark.log FOR VALUES FROM ('"+
-				from.Format(time.RFC3339)+"') TO ('"+from.AddDate(0, 0, 1).Format(time.RFC3339)+"')")
-		})
-		if err != nil && !collided(err) && !taken(err) {
-			return fmt.Errorf("make %s: %w", name, err)
-		}
-	}
-	return nil
 }
 
 // date notes about once a minute what the log shows.

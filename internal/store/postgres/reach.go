@@ -28,13 +28,18 @@ func anyServer(dsn string) (*pgx.ConnConfig, error) {
 	return pc, err
 }
 
+// calmly keeps the server from compiling plans: what the hub asks takes milliseconds, and
+// compiling it takes seconds. The planner thinks otherwise of a log whose newest part it
+// knows little of.
+const calmly = "; SET LOCAL jit = off"
+
 // settings follow a BEGIN. Without prepared statements answers come as texts, and those of
 // doubles and bytes depend on settings that a pgbouncer does not keep for a client.
 func (s *Store) settings() string {
 	if !s.cfg.Pooled {
-		return ""
+		return calmly
 	}
-	return "; SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'"
+	return calmly + "; SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'"
 }
 
 // reach connects to a database for a single job.

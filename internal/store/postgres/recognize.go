@@ -69,7 +69,7 @@ func (s *Store) recognize(ctx context.Context, c *pgx.Conn) error {
 // countAnew empties the log, which speaks of the other cluster's transactions, and
 // puts the floor above everything before.
 func (s *Store) countAnew(ctx context.Context, c *pgx.Conn, lives int) error {
-	err := script(ctx, c, `TRUNCATE tidemark.log, tidemark.time, tidemark.witness; DELETE FROM tidemark.meta WHERE key IN ('floor', 'sunk')`)
+	err := script(ctx, c, `TRUNCATE tidemark.log, tidemark.time, tidemark.witness, tidemark.reopened; DELETE FROM tidemark.meta WHERE key IN ('floor', 'sunk', '`+metaSeals+`')`)
 	if err != nil {
 		return fmt.Errorf("empty the change log: %w", err)
 	}

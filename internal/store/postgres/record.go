@@ -25,8 +25,22 @@ func (v *view) Record(kind, id string) (body []byte, err error) {
 // Records implements hub.View.
 func (v *view) Records(kind, prefix, after string, limit int) ([]hub.Record, error) {
 	var a args
-	// One bound at either end: the index then reads what is listed, and nothing else.
-	q := `SELECT id, body FROM tidemark.record WHERE kind = ` + a.add(kind) + `::text`
+	q := `SELECT id, body FROM tidemark.record` + a.between(kind, prefix, after)
+	var out []hub.Record
+	err := v.query(q+` ORDER BY id LIMIT `+a.add(int64(limit))+`::int8`, func(r *row) error {
+		out = append(out, hub.Record{ID: r.text(0), Body: r.blob(1)})
+		return nil
+	}, a.list...)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", kind, err)
+	}
+	return out, nil
+}
+
+// between bounds the ids of a kind: one bound at either end, so that the index reads
+// what is listed, and nothing else.
+func (a *args) between(kind, prefix, after string) string {
+	q := ` WHERE kind = ` + a.add(kind) + `::text`
 	if after < prefix {
 		q += ` AND id >= ` + a.add(prefix) + `::text`
 	} else {
@@ -35,13 +49,19 @@ func (v *view) Records(kind, prefix, after string, limit int) ([]hub.Record, err
 	if n := len(prefix) - 1; n >= 0 {
 		q += ` AND id < ` + a.add(prefix[:n]+string(prefix[n]+1)) + `::text`
 	}
-	var out []hub.Record
-	err := v.query(q+` ORDER BY id LIMIT `+a.add(int64(limit))+`::int8`, func(r *row) error {
-		out = append(out, hub.Record{ID: r.text(0), Body: r.blob(1)})
+	return q
+}
+
+// IDs implements hub.View.
+func (v *view) IDs(kind, prefix, after string, limit int) (out []string, err error) {
+	var a args
+	q := `SELECT id FROM tidemark.record` + a.between(kind, prefix, after)
+	err = v.query(q+` ORDER BY id LIMIT `+a.add(int64(limit))+`::int8`, func(r *row) error {
+		out = append(out, r.text(0))
 		return nil
 	}, a.list...)
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", kind, err)
+		return nil, fmt.Errorf("list ids of %s: %w", kind, err)
 	}
 	return out, nil
 }
@@ -74,9 +94,9 @@ func (v *view) RecordsBack(kind, prefix, before string, limit int) ([]hub.Record
 func (t *tx) PutRecord(kind, id string, body []byte) error {
 	var err error
 	if body == nil {
-		_, err = t.exec(`DELETE FROM tidemark.record WHERE kind = $1::text AND id = $2::text`, kind, id)
+		_, err = t.exec(stampSQL+`DELETE FROM tidemark.record WHERE kind = $1::text AND id = $2::text`, kind, id)
 	} else {
-		_, err = t.exec(`INSERT INTO tidemark.record (kind, id, body) VALUES ($1::text, $2::text, $3::bytea)
+		_, err = t.exec(stampSQL+`INSERT INTO tidemark.record (kind, id, body) VALUES ($1::text, $2::text, $3::bytea)
 			ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body`, kind, id, body)
 	}
 	if err != nil {
@@ -84,3 +104,8 @@ func (t *tx) PutRecord(kind, id string, body []byte) error {
 	}
 	return nil
 }
+
+// stampSQL stamps a kind, once in a transaction: what a savepoint's end undoes is stamped
+// again. It is random: transactions are counted anew when another server takes over.
+const stampSQL = `WITH stamped AS (INSERT INTO tidemark.record AS r (kind, id, body) VALUES ('` + hub.KindStamp + `', $1::text, uuid_send(gen_random_uuid()))
+	ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body WHERE r.xmin <> pg_current_xact_id()::xid) `

@@ -3,6 +3,7 @@ package postgresstore
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -97,6 +98,9 @@ func (r *refreshing) run(rules *rule.Rules) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if r.same(rules, &schema, lost) {
+		schema = r.old.schema
+	}
 	p, err := newPlan(schema, rels, fit)
 	if err != nil {
 		return false, err
@@ -123,6 +127,12 @@ func (r *refreshing) run(rules *rule.Rules) (changed bool, err error) {
 	}
 	p.version, err = version(r.ctx, r.c, p)
 	return changed || redone || guarded, err
+}
+
+// same reports whether nothing changed that the hub knows of. Then the list of tables
+// stays the one that was handed out: by another one the hub tells that it must look.
+func (r *refreshing) same(rules *rule.Rules, schema *change.Schema, lost map[string]bool) bool {
+	return r.old != nil && ledger.Same(&r.old.rules, rules) && ledger.Same(&r.old.schema, schema) && maps.Equal(r.old.lost, lost)
 }
 
 // versionSQL names the state of some tables in the catalogue: their names, columns,
@@ -277,7 +287,7 @@ func (r *refreshing) triggers() (redone bool, err error) {
 	}
 	for _, t := range r.p.tables {
 		hash := t.captureHash()
-		there := whole[t.id] == len(captureNames)
+		there := whole[t.id] == t.captureWhole()
 		if there && t.captured == hash {
 			continue
 		}

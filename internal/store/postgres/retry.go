@@ -71,6 +71,12 @@ func collided(err error) bool {
 	return false
 }
 
+// slow reports that a statement took longer than it was given.
+func slow(err error) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && pe.Code == "57014"
+}
+
 // taken reports that somebody else made a table at the same time, or that the default
 // partition holds what would belong in a new one.
 func taken(err error) bool {

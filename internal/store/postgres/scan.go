@@ -20,12 +20,48 @@ func (v *view) Scan(name string, after change.Key, scopes []rule.ScopeID, limit 
 		return nil, nil, fmt.Errorf("scan %s: the key has %d values, not %d", name, len(after), len(t.key))
 	}
 	page := ledger.NewPage(t.newRows(), limit)
-	most := max(limit/len(t.cols), 1) + 1 // a value weighs at least 1: more rows never fit
-	if err := v.scan(t, after, scopes, most, page.Add); err != nil {
-		return nil, nil, fmt.Errorf("scan %s: %w", name, err)
+	for size := 0; ; {
+		most, got := t.fit(limit-size), 0
+		err := v.scan(t, after, scopes, most, func(values []change.Value) error {
+			err := page.Add(values)
+			if err == nil {
+				got++
+				size += weigh(values)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, nil, fmt.Errorf("scan %s: %w", name, err)
+		}
+		rows, last := page.End()
+		if n := rows.Len(); n > 0 {
+			t.mass.Store(int64(max(size/n, 1)))
+		}
+		if last != nil || got < most {
+			return rows, last, nil
+		}
+		after = rows.KeyOf(rows.Len() - 1)
 	}
-	rows, last := page.End()
-	return rows, last, nil
+}
+
+// fit is how many rows are asked for to fill so many bytes, by what rows weighed last: a
+// few more, so that one question is enough mostly. The server reads and sends what was
+// asked for, wanted or not.
+func (t *table) fit(room int) int {
+	const value = 32 // bytes, while nothing is known
+	one := int(t.mass.Load())
+	if one == 0 {
+		one = value * len(t.cols)
+	}
+	n := max(room, 0) / one
+	return n + n/8 + 2
+}
+
+func weigh(values []change.Value) (n int) {
+	for _, v := range values {
+		n += v.Size()
+	}
+	return n
 }
 
 // scan calls each for every row of t in the scopes, in key order, after a key, most

@@ -117,27 +117,27 @@ func (t *table) exprAt(prefix string, depth int, past bool) string {
 	s := "coalesce((SELECT " + sc.parent.exprAt(up, depth+1, past) + " FROM " + sc.parent.name + " AS " + strings.TrimSuffix(up, ".") +
 		" WHERE " + equals(sc.parent.pick(up, sc.to), from) + "), "
 	if past {
-		s += "(SELECT _l.scope FROM tidemark.log AS _l WHERE _l.tbl = " + sc.parent.number() + " AND _l.op = " + strconv.Itoa(ledger.Delete) +
-			" AND " + t.pointed(prefix) + " ORDER BY _l.pos DESC LIMIT 1), "
+		s += t.gone(prefix) + ", "
 	}
 	return s + "CASE WHEN " + strings.Join(nulls, " OR ") + " THEN '' ELSE '" + ledger.Orphan + "' END)"
 }
 
-// pointed is the condition that the log entry _l is about the parent of the row that
-// prefix names.
-func (t *table) pointed(prefix string) string {
+// gone is the scope that the parent of the row that prefix names had when it went. It is
+// a function's business, so that nothing of the log is opened where all parents are there.
+func (t *table) gone(prefix string) string {
 	sc := &t.scope
 	parts := make([]string, len(sc.from))
 	for i, c := range sc.from {
 		parts[i] = t.cols[c].text(prefix)
 	}
 	if sc.byKey {
-		return "_l.key = ARRAY[" + strings.Join(parts, ", ") + "]"
+		return "tidemark.gone(" + sc.parent.number() + ", ARRAY[" + strings.Join(parts, ", ") + "])"
 	}
 	for i, c := range sc.to { // a unique key: only the image tells, and only of this transaction
 		parts[i] += fmt.Sprintf(" = _l.image[%d]", c+1)
 	}
-	return "_l.xid = pg_current_xact_id() AND " + strings.Join(parts, " AND ")
+	return "(SELECT _l.scope FROM tidemark.log AS _l WHERE _l.at >= now() - interval '1 day' AND _l.xid = pg_current_xact_id() AND _l.tbl = " + sc.parent.number() +
+		" AND _l.op = " + strconv.Itoa(ledger.Delete) + " AND " + strings.Join(parts, " AND ") + " ORDER BY _l.pos DESC LIMIT 1)"
 }
 
 // sources are the stored columns of t that its rows' scopes are computed from.

@@ -29,8 +29,8 @@ func (v *view) Stirred(since change.Cursor) (hub.Stir, error) {
 	st := hub.Stir{Scopes: map[rule.ScopeID]bool{}, Authors: map[change.Incarnation]bool{}}
 	var a args
 	n := 0
-	err = v.query("SELECT DISTINCT l.scope, l.tbl = 0, o.inc FROM tidemark.log AS l LEFT JOIN tidemark.origin AS o ON l.tbl = 0 AND o.id = l.origin AND o.id > 1 WHERE "+
-		m.beyond("l.", &a)+" LIMIT "+a.add(int64(stirMost))+"::int8", func(r *row) error {
+	err = v.query("SELECT DISTINCT l.scope, l.tbl = 0, o.inc FROM "+m.entries("", &a)+
+		" AS l LEFT JOIN tidemark.origin AS o ON l.tbl = 0 AND o.id = l.origin AND o.id > 1 LIMIT "+a.add(int64(stirMost))+"::int8", func(r *row) error {
 		n++
 		switch {
 		case !r.bool(1):

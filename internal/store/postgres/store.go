@@ -71,6 +71,8 @@ type Store struct {
 	said      sync.Mutex
 	saidToken string // guarded by said: what the last witness of this process shows
 
+	sealed atomic.Pointer[seals] // the seals of the log's days, as last read
+
 	dating sync.Mutex
 	dated  int64 // Unix ms of the last entry of tidemark.time that is known
 }

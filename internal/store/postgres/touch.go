@@ -25,6 +25,7 @@ func (v *view) Touched(name string, key change.Key, since change.Cursor, self ch
 	if err != nil {
 		return nil, err
 	}
+	m = v.near(m)
 	texts := t.keyTexts(key)
 	if texts == nil {
 		return nil, nil
@@ -35,8 +36,8 @@ func (v *view) Touched(name string, key change.Key, since change.Cursor, self ch
 	}
 	var out []hub.Touch
 	var a args
-	q := "SELECT l.op, l.mask, l.origin, l.hlc, o.inc FROM tidemark.log AS l LEFT JOIN tidemark.origin AS o ON o.id = l.origin WHERE l.tbl = " + a.add(t.id) +
-		"::int4 AND l.key = " + a.add(texts) + "::text[] AND l.op IN (1, 2, 3) AND " + m.beyond("l.", &a) + " ORDER BY l.pos"
+	q := "SELECT l.op, l.mask, l.origin, l.hlc, o.inc FROM tidemark.log AS l LEFT JOIN tidemark.origin AS o ON o.id = l.origin WHERE " +
+		ofRow("l.", a.add(t.id)+"::int4", a.add(texts)+"::text[]") + " AND l.op IN (1, 2, 3) AND " + m.beyond("l.", &a) + " ORDER BY l.pos"
 	err = v.query(q, func(r *row) error {
 		e := touch{op: r.int(0), mask: r.int(1), origin: r.int(2), hlc: r.int(3)}
 		if e.by(me) {
@@ -50,6 +51,13 @@ func (v *view) Touched(name string, key change.Key, since change.Cursor, self ch
 		return nil, fmt.Errorf("read changes of a row of %s: %w", name, err)
 	}
 	return out, nil
+}
+
+// ofRow is the condition that an entry is about a row: by its hash, which is what the log
+// has an index on. Texts are slow to compare, and the log grows with every write.
+func ofRow(prefix, table, key string) string {
+	return prefix + "tbl = " + table + " AND " + prefix + "key = (" + key + " COLLATE \"C\") AND hash_array_extended(" + prefix + "key, " + prefix + "tbl) = hash_array_extended(" +
+		key + " COLLATE \"C\", " + table + ")"
 }
 
 // A touch is one entry of the change log about a row.
@@ -99,10 +107,11 @@ func (v *view) Tombstone(name string, key change.Key) (*hub.Tombstone, error) {
 	if err != nil {
 		return nil, err
 	}
+	floor = v.near(floor)
 	var last *image
 	if texts := t.keyTexts(key); texts != nil {
 		var a args
-		where := "l.key = " + a.add(texts) + "::text[] AND " + floor.beyond("l.", &a) + " ORDER BY l.pos DESC LIMIT 1"
+		where := ofRow("l.", t.number(), a.add(texts)+"::text[]") + " AND " + floor.beyond("l.", &a) + " ORDER BY l.pos DESC LIMIT 1"
 		err = v.images(t, where, &a, func(i *image) { last = i })
 	}
 	if err != nil {
@@ -151,9 +160,14 @@ func (v *view) images(t *table, where string, a *args, each func(*image)) error 
 // along.
 func (v *view) taken(dead *image) ([]change.Op, error) {
 	var all []*ledger.Grave
+	xid, err := strconv.ParseUint(dead.xid, 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("read transaction %q: %w", dead.xid, err)
+	}
+	at := v.near(moment{max: xid})
 	for _, t := range v.p.tables {
 		var a args
-		where := "l.xid = " + a.add(dead.xid) + "::text::xid8"
+		where := at.since("l.", &a) + "l.xid = " + a.add(dead.xid) + "::text::xid8"
 		if dead.origin != ledger.Other {
 			where += " AND l.hlc = " + a.add(dead.hlc) + "::int8"
 		}

@@ -4,17 +4,23 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
-// Capture is four triggers on a table, each with a function of its own in the schema
-// tidemark. Inserts and deletes are logged once a statement, from its transition
-// table; updates row by row, because a statement trigger's plan for joining two
-// transition tables is made when they are empty, and a bad one for large ones (trap
-// P13). A TRUNCATE logs every row as deleted (trap P7).
+// Capture is five triggers on a table, each with a function of its own in the schema
+// tidemark. Inserts, deletes and updates are logged once a statement, from its transition
+// tables; but of updates row by row those that change a key, or what scopes hang on. A
+// TRUNCATE logs every row as deleted (trap P7).
+//
+// An update's two transition tables are filled side by side, so that a row's place in one
+// is its place in the other. The plan that joins them is made when they are small, and used
+// when they are large, or the other way round (trap P13): so it is one that suits both. A
+// full join can only be hashed or merged, and OFFSET 0 keeps it one; of two single rows
+// there is nothing to join; and nothing is compiled for a plan that looked dear once.
 //
 // All are ENABLE ALWAYS: rows that logical replication brings count, too. The
 // functions run as their owner, so that whoever writes the table needs no rights in
@@ -46,10 +52,10 @@ var (
 // capture is the statements that set up a table's triggers.
 func (t *table) capture() []string {
 	var out []string
-	for _, tr := range []trigger{t.onInsert(), t.onUpdate(), t.onDelete(), t.onTruncate()} {
+	for _, tr := range []trigger{t.onInsert(), t.onUpdate(), t.onChange(), t.onDelete(), t.onTruncate()} {
 		fn := "tidemark." + tr.name + "_" + t.number()
 		out = append(out,
-			"CREATE OR REPLACE FUNCTION "+fn+"() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $tidemark$\n"+
+			"CREATE OR REPLACE FUNCTION "+fn+"() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $tidemark$\n"+
 				"#variable_conflict use_variable\nDECLARE\n"+captureHead+tr.vars+"BEGIN\n  "+strings.Join(tr.body, ";\n  ")+
 				";\n  PERFORM pg_notify('tidemark', '');\n  RETURN NULL;\nEND $tidemark$",
 			"CREATE OR REPLACE TRIGGER tidemark_"+tr.name+" "+fmt.Sprintf(tr.event, t.name)+" EXECUTE FUNCTION "+fn+"()",
@@ -59,12 +65,24 @@ func (t *table) capture() []string {
 }
 
 // captureNames are the triggers of every table.
-var captureNames = []string{"tidemark_del", "tidemark_ins", "tidemark_trc", "tidemark_upd"}
+var captureNames = []string{"tidemark_chg", "tidemark_del", "tidemark_ins", "tidemark_trc", "tidemark_upd"}
+
+// captureMark begins the hash of a capture with all of captureNames. One without it is from
+// a build that had four: none for changes.
+const captureMark = "5-"
 
 // captureHash names what capture says.
 func (t *table) captureHash() string {
 	sum := sha256.Sum256([]byte(strings.Join(t.capture(), ";\n")))
-	return hex.EncodeToString(sum[:16])
+	return captureMark + hex.EncodeToString(sum[:16])
+}
+
+// captureWhole is how many triggers the capture that stands has when none is missing.
+func (t *table) captureWhole() int {
+	if t.captured != "" && !strings.HasPrefix(t.captured, captureMark) {
+		return len(captureNames) - 1
+	}
+	return len(captureNames)
 }
 
 // log logs rows of t: prefix names them, from is a FROM clause or "".
@@ -94,15 +112,8 @@ func noteOrphan(t *table) string {
 
 func (t *table) onInsert() trigger {
 	tr := trigger{name: "ins", event: "AFTER INSERT ON %s REFERENCING NEW TABLE AS tidemark_new FOR EACH STATEMENT"}
-	tr.body = []string{"IF _o = " + originBulk + " THEN\n    RETURN NULL;\n  END IF", t.log("n.", ledger.Insert, "0", t.expr("n."), writing, " FROM tidemark_new AS n")}
-	if t.scope.parent != nil {
-		cond := "current_setting('session_replication_role') = 'replica'"
-		if t.dangles {
-			cond = "true"
-		}
-		tr.body = append(tr.body, "IF "+cond+" THEN\n    IF EXISTS (SELECT FROM tidemark_new AS n WHERE "+t.expr("n.")+" = '"+ledger.Orphan+"') THEN\n      "+
-			noteOrphan(t)+";\n    END IF;\n  END IF")
-	}
+	tr.body = append([]string{"IF _o = " + originBulk + " THEN\n    RETURN NULL;\n  END IF", t.log("n.", ledger.Insert, "0", t.expr("n."), writing, " FROM tidemark_new AS n"), ifAny},
+		t.noteOrphans()...)
 	if len(t.below) > 0 {
 		tr.vars = t.looseVar()
 		tr.body = append(tr.body, when("_loose", t.followAll("n.", entering, t.expr("n."), "tidemark_new AS n CROSS JOIN ")))
@@ -110,16 +121,63 @@ func (t *table) onInsert() trigger {
 	return tr
 }
 
-// onUpdate logs a changed key as a delete and an insert (trap S8). The trigger only
-// runs where something changed, so a change that no known column shows is one of a
-// column that was added since: it counts as any.
+// ifAny ends a trigger whose statement changed nothing: nobody is to hear of it.
+const ifAny = "IF NOT FOUND THEN\n    RETURN NULL;\n  END IF"
+
+// noteOrphans notes rows that were written without the parent that their scope hangs on,
+// where that can be.
+func (t *table) noteOrphans() []string {
+	if t.scope.parent == nil {
+		return nil
+	}
+	cond := "current_setting('session_replication_role') = 'replica'"
+	if t.dangles {
+		cond = "true"
+	}
+	return []string{"IF " + cond + " THEN\n    IF EXISTS (SELECT FROM tidemark_new AS n WHERE " + t.expr("n.") + " = '" + ledger.Orphan + "') THEN\n      " +
+		noteOrphan(t) + ";\n    END IF;\n  END IF"}
+}
+
+// notBulk is the condition that capture is to log.
+const notBulk = "current_setting('tidemark.origin', true) IS DISTINCT FROM '" + originBulk + "'"
+
+// apart are the columns whose change is logged row by row: with it a row gets another key,
+// or other rows another scope.
+func (t *table) apart() []int {
+	list := slices.Concat(t.key, t.sources(), t.targets())
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// onChange logs the other updates. A change that no known column shows is one of a column
+// that was added since: it counts as any.
+func (t *table) onChange() trigger {
+	tr := trigger{name: "chg", event: "AFTER UPDATE ON %s REFERENCING OLD TABLE AS tidemark_old NEW TABLE AS tidemark_new FOR EACH STATEMENT WHEN (" + notBulk + ")",
+		vars: "  _n int := (SELECT count(*) FROM (SELECT FROM tidemark_new LIMIT 2) AS x);\n"}
+	side := func(table string) string {
+		return "(SELECT " + table + ".*, " + table + " AS tidemark_row, row_number() OVER () AS tidemark_at FROM " + table + ")"
+	}
+	seen := strconv.FormatInt(ledger.MaskSeen, 10)
+	mask := "CASE n.tidemark_mask WHEN " + seen + " THEN 0 ELSE n.tidemark_mask END"
+	what := t.mask("o.", "n.") + " AS tidemark_mask, " + t.changed(t.apart(), "o.", "n.") + " AS tidemark_apart"
+	one := " FROM (SELECT n.*, " + what + " FROM tidemark_old AS o CROSS JOIN tidemark_new AS n WHERE o.* *<> n.*) AS n WHERE NOT n.tidemark_apart"
+	more := " FROM (SELECT n.*, o.tidemark_row AS tidemark_was, " + what + " FROM " + side("tidemark_old") + " AS o FULL JOIN " + side("tidemark_new") +
+		" AS n USING (tidemark_at) OFFSET 0) AS n WHERE n.tidemark_was *<> n.tidemark_row AND NOT n.tidemark_apart"
+	tr.body = append([]string{
+		"IF _n = 1 THEN\n    " + t.log("n.", ledger.Update, mask, t.expr("n."), writing, one) +
+			";\n  ELSIF _n > 1 THEN\n    " + t.log("n.", ledger.Update, mask, t.expr("n."), writing, more) + ";\n  ELSE\n    RETURN NULL;\n  END IF", ifAny},
+		t.noteOrphans()...)
+	return tr
+}
+
+// onUpdate logs a changed key as a delete and an insert (trap S8).
 func (t *table) onUpdate() trigger {
-	tr := trigger{name: "upd", event: "AFTER UPDATE ON %s FOR EACH ROW WHEN (OLD.* *<> NEW.* AND current_setting('tidemark.origin', true) IS DISTINCT FROM '" + originBulk + "')",
-		vars: "  _s text COLLATE \"C\" := " + t.expr("NEW.") + ";\n  _was text COLLATE \"C\" := _s;\n  _m bigint := " + t.mask() + ";\n"}
-	rekey := t.changed(t.key)
+	tr := trigger{name: "upd", event: "AFTER UPDATE ON %s FOR EACH ROW WHEN ((" + t.changed(t.apart(), "OLD.", "NEW.") + ") AND " + notBulk + ")",
+		vars: "  _s text COLLATE \"C\" := " + t.expr("NEW.") + ";\n  _was text COLLATE \"C\" := _s;\n  _m bigint := " + t.mask("OLD.", "NEW.") + ";\n"}
+	rekey := t.changed(t.key, "OLD.", "NEW.")
 	src := t.sources()
 	if len(src) > 0 {
-		tr.body = append(tr.body, "IF "+t.changed(src)+" THEN\n    _was := "+t.past("OLD.")+";\n  END IF")
+		tr.body = append(tr.body, "IF "+t.changed(src, "OLD.", "NEW.")+" THEN\n    _was := "+t.past("OLD.")+";\n  END IF")
 	}
 	tr.body = append(tr.body, "IF _m = "+strconv.FormatInt(ledger.MaskSeen, 10)+" THEN\n    _m := 0;\n  END IF",
 		"IF "+rekey+" THEN\n    "+t.bury("OLD.", "_was", "")+";\n    "+t.log("NEW.", ledger.Insert, "0", "_s", writing, "")+
@@ -135,7 +193,7 @@ func (t *table) onUpdate() trigger {
 	if to := t.targets(); len(to) > 0 {
 		tr.vars += t.looseVar()
 		gone := append(t.followAll("OLD.", writing, "_was", ""), t.followAll("NEW.", entering, "_s", "")...)
-		tr.body = append(tr.body, when("_loose AND ("+t.changed(to)+")", gone))
+		tr.body = append(tr.body, when("_loose AND ("+t.changed(to, "OLD.", "NEW.")+")", gone))
 	}
 	return tr
 }
@@ -144,7 +202,7 @@ func (t *table) onUpdate() trigger {
 // there hang in the air.
 func (t *table) onDelete() trigger {
 	tr := trigger{name: "del", event: "AFTER DELETE ON %s REFERENCING OLD TABLE AS tidemark_old FOR EACH STATEMENT"}
-	tr.body = []string{t.bury("o.", t.past("o."), " FROM tidemark_old AS o")}
+	tr.body = []string{t.bury("o.", t.past("o."), " FROM tidemark_old AS o"), ifAny}
 	if len(t.below) > 0 {
 		tr.vars = t.looseVar()
 		tr.body = append(tr.body, when("_loose", append(t.followAll("o.", writing, t.past("o."), "tidemark_old AS o CROSS JOIN "), noteOrphan(t))))
@@ -194,21 +252,21 @@ func (t *table) follow(d []*table, prefix string, by origin, scope, from, where 
 	return d[len(d)-1].log(up, ledger.Follow, "0", scope, by, b.String())
 }
 
-// changed is true when an update changed some of the columns.
-func (t *table) changed(list []int) string {
+// changed is true when some of the columns are others in now than in was.
+func (t *table) changed(list []int, was, now string) string {
 	parts := make([]string, len(list))
 	for i, c := range list {
-		parts[i] = t.cols[c].differs()
+		parts[i] = t.cols[c].differs(was, now)
 	}
 	return strings.Join(parts, " OR ")
 }
 
 // mask is the columns that an update changed, as bits. A change beyond the bits
 // there are is 0: any column.
-func (t *table) mask() string {
+func (t *table) mask(was, now string) string {
 	bits, beyond := []string{strconv.FormatInt(ledger.MaskSeen, 10) + "::bigint"}, []string(nil)
 	for i := range t.cols {
-		if d := t.cols[i].differs(); i < ledger.MaskBits {
+		if d := t.cols[i].differs(was, now); i < ledger.MaskBits {
 			bits = append(bits, fmt.Sprintf("CASE WHEN %s THEN %d::bigint ELSE 0 END", d, int64(1)<<i))
 		} else {
 			beyond = append(beyond, d)

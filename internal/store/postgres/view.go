@@ -28,6 +28,7 @@ type view struct {
 
 	promoted string   // the timeline, when no life belongs to it: see promoted.go
 	pinned   *witness // of a replica: what it shows at least
+	sealed   []seal   // the days of the log that are over, see day.go
 }
 
 var _ hub.View = (*view)(nil)
@@ -37,11 +38,11 @@ func (v *view) open() error {
 	stale, floor, epoch, timeline, noted := false, "", "", "", ""
 	err := query(v.ctx, v.c, `SELECT `+versionSQL+`, coalesce((SELECT value FROM tidemark.meta WHERE key = 'floor'), ''),
 		coalesce((SELECT value FROM tidemark.meta WHERE key = 'reset'), '0')::int8, (SELECT value FROM tidemark.meta WHERE key = 'epoch'),
-		pg_current_snapshot()::text, `+standingSQL, func(r *row) error {
+		pg_current_snapshot()::text, `+standingSQL+`, `+sealsSQL, func(r *row) error {
 		stale, floor, epoch = r.text(0) != v.p.version, r.text(1), r.text(3)
 		v.reset, v.shown = int(r.int(2)), r.text(4)
 		timeline, noted = r.text(5), r.text(6)
-		return nil
+		return v.goBy(r.text(7), r.int(8))
 	}, v.p.oidArg())
 	if err != nil {
 		return fmt.Errorf("begin snapshot: %w", err)

@@ -244,7 +244,7 @@ func (t *tx) Touch(name string, key change.Key) error {
 	by := origin{strconv.Itoa(ledger.Hub), strconv.FormatInt(int64(t.by.HLC), 10) + "::bigint"}
 	n, err := t.exec(tb.log("t.", ledger.Touch, "0", tb.expr("t."), by, " FROM "+tb.name+" AS t WHERE "+tb.where(1)), args...)
 	if err == nil && n == 0 {
-		n, err = t.exec(tb.logInto("")+"$1::int4, $2::text[], 4, 0, "+by.who+", "+by.clock+", s.scope FROM (SELECT DISTINCT l.scope FROM tidemark.log AS l WHERE l.tbl = $1::int4 AND l.key = $2::text[]) AS s",
+		n, err = t.exec(tb.logInto("")+"$1::int4, $2::text[], 4, 0, "+by.who+", "+by.clock+", s.scope FROM (SELECT DISTINCT l.scope FROM tidemark.log AS l WHERE "+ofRow("l.", "$1::int4", "$2::text[]")+") AS s",
 			tb.id, texts)
 	}
 	if err == nil && n == 0 { // the log forgot where the row was: everybody may hear that it is gone

@@ -299,6 +299,7 @@ func record(t *testing.T, open Open) {
 			for i := range list {
 				ids[i] = list[i].ID
 			}
+			b.ids(v, tc.prefix, tc.after, tc.limit, tc.want)
 			b.expect(fmt.Sprintf("up to %d under %q after %q", tc.limit, tc.prefix, tc.after), fmt.Sprint(ids), tc.want)
 		}
 		if err := b.backwards(v); err != nil {
