@@ -131,7 +131,7 @@ func (s *Session) greet(emit emitFunc) error {
 	s.welcome, s.inflight, s.pulling, s.current, s.filling = nil, nil, false, false, nil
 	s.ready, s.echo = nil, false // it tells of transactions by the numbers of the life before
 	s.leases = leasing{}
-	s.mending.told, s.hello = h.Schema, h.Clock
+	s.mending.told, s.hello, s.asks.unsafe = h.Schema, h.Clock, h.Status.OutboxDepth > 0
 	s.offer = offer{}
 	s.told = change.Cursor{}
 	if len(h.Seal) > 0 {
@@ -291,7 +291,7 @@ func (s *Session) Tick(ctx context.Context, emit func(wire.Message) error) error
 	if now.Sub(s.pinged) < s.cfg.Interval {
 		return nil
 	}
-	st, err := s.e.edgeStatus()
+	st, err := s.status()
 	if err != nil {
 		return err
 	}

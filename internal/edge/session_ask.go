@@ -9,8 +9,9 @@ import (
 
 // asks are what the hub's people want this device to do.
 type asks struct {
-	want  []string // not begun
-	begun []string // not told to the hub yet
+	want   []string // not begun
+	begun  []string // not told to the hub yet
+	unsafe bool     // the status that the hub was told last has work that waits
 }
 
 // hear notes what a hub asks for. What this build does not know stays unanswered.
@@ -73,9 +74,25 @@ func (s *Session) idle() (bool, error) {
 	return err == nil && !again, err
 }
 
+// status is the file's, for the hub to be told.
+func (s *Session) status() (wire.EdgeStatus, error) {
+	st, err := s.e.edgeStatus()
+	s.asks.unsafe = err == nil && st.OutboxDepth > 0
+	return st, err
+}
+
+// tellSafe tells the hub that nothing waits any more, when it was told that something
+// did: who looks at the fleet must not be alarmed by work that has arrived.
+func (s *Session) tellSafe(emit emitFunc) error {
+	if !s.asks.unsafe || len(s.inflight) > 0 {
+		return nil
+	}
+	return s.tell(emit)
+}
+
 // tell sends the file's status now, not at the next heartbeat.
 func (s *Session) tell(emit emitFunc) error {
-	st, err := s.e.edgeStatus()
+	st, err := s.status()
 	if err != nil {
 		return err
 	}

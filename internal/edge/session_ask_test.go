@@ -3,6 +3,7 @@ package edge
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/wire"
@@ -76,5 +77,37 @@ func TestTellSaysWhatIsFree(t *testing.T) {
 	d, err := b.hub.Device(t.Context(), b.dev)
 	if err != nil || d.Status.FreeDisk != 42 {
 		t.Errorf("the hub knows of %d bytes, %v", d.Status.FreeDisk, err)
+	}
+}
+
+// Who looks at the fleet is not alarmed by work that has arrived: the hub hears at once
+// that nothing waits any more, not at the next heartbeat.
+func TestTheHubHearsAtOnceThatNothingWaits(t *testing.T) {
+	b := newBranch(t, hub.Limits{})
+	b.session()
+	b.exec("INSERT INTO patient (id, name) VALUES ('p1', 'Ann')")
+	b.lost = func(_ int, m wire.Message) bool { _, push := m.(*wire.Push); return push }
+	b.session()
+	b.lost = nil
+	b.clk.Advance(3 * time.Hour)
+	b.session()
+	told := 0
+	for _, m := range b.up {
+		if p, ok := m.(*wire.Ping); ok && p.Status != nil && p.Status.OutboxDepth == 0 {
+			told++
+		}
+	}
+	d, err := b.hub.DeviceStatus(t.Context(), b.dev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if told != 1 || d.Status.OutboxDepth != 0 || d.OldestUnsafe != 0 {
+		t.Errorf("told %d times, the hub knows of %d transactions, the oldest of %s", told, d.Status.OutboxDepth, d.OldestUnsafe)
+	}
+	b.session()
+	for _, m := range b.up {
+		if p, ok := m.(*wire.Ping); ok {
+			t.Errorf("it was not alarmed, and hears %+v", p.Status)
+		}
 	}
 }

@@ -98,6 +98,9 @@ func (s *Session) pushResult(m *wire.PushResult, emit emitFunc) error {
 	if err := s.push(emit); err != nil {
 		return err
 	}
+	if err := s.tellSafe(emit); err != nil {
+		return err
+	}
 	if s.cfg.Once && !s.pulling && len(s.inflight) == 0 {
 		return s.pull(emit, false)
 	}

@@ -36,11 +36,12 @@ type Chunks interface {
 type shelf struct {
 	cache Chunks // nil: every chunk is read for its reader
 	hub   string // tells this hub's from another's in the same cache
+	news  *news  // nil: every delta is read for its reader
 }
 
-func newShelf(c Chunks, secret []byte) shelf {
+func newShelf(c, deltas Chunks, secret []byte) shelf {
 	sum := sha256.Sum256(append([]byte("tidemark chunks\x00"), secret...))
-	return shelf{c, hex.EncodeToString(sum[:8])}
+	return shelf{c, hex.EncodeToString(sum[:8]), newNews(deltas)}
 }
 
 // aFew is how long devices that begin with nothing begin at one state: the delta that

@@ -111,11 +111,24 @@ func TestAcceptAndUndoLeaveNothingNew(t *testing.T) {
 	if _, err := w.hub.Undo(w.ctx, all[2].ID, "mia"); err != nil {
 		t.Fatal(err)
 	}
-	if list, _ := w.decisions(hub.DecisionFilter{State: hub.NewReceipt}); len(list) != 1 || list[0].Kind != "undo" {
+	if list, _ := w.decisions(hub.DecisionFilter{State: hub.NewReceipt}); len(list) != 0 {
 		t.Errorf("new: %+v", list)
 	}
-	if list, _ := w.decisions(hub.DecisionFilter{State: hub.UndoneReceipt}); len(list) != 1 || list[0].ID != all[2].ID {
+	if list, _ := w.decisions(hub.DecisionFilter{State: hub.AcceptedReceipt}); len(list) != 3 || list[0].Kind != "undo" {
+		t.Errorf("an undo was somebody's own doing: %+v", list)
+	}
+	if h, err = w.hub.Status(w.ctx); err != nil || h.Receipts != 0 {
+		t.Errorf("after the undo %d are new, %v", h.Receipts, err)
+	}
+	if list, _ := w.decisions(hub.DecisionFilter{State: hub.UndoneReceipt}); len(list) != 1 || list[0].ID != all[2].ID || list[0].UndoneBy != "mia" || !list[0].UndoneAt.Equal(w.clock.Now()) {
 		t.Errorf("undone: %+v", list)
+	}
+	list, next := w.decisions(hub.DecisionFilter{Oldest: true, Limit: 2})
+	if len(list) != 2 || list[0].ID != all[0].ID || list[1].ID != all[1].ID || next != all[1].ID {
+		t.Errorf("the oldest two: %+v, next %s", list, next)
+	}
+	if list, next = w.decisions(hub.DecisionFilter{Oldest: true, Limit: 2, After: next}); len(list) != 2 || list[0].ID != all[2].ID || list[1].Kind != "undo" || next != "" {
+		t.Errorf("the next two: %+v, next %s", list, next)
 	}
 }
 

@@ -1,9 +1,7 @@
 package hub
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -36,7 +34,7 @@ func (r *Receipt) State() ReceiptState {
 	switch {
 	case r.Undone != "":
 		return UndoneReceipt
-	case r.Accepted != nil:
+	case r.Accepted != nil, r.Kind == kindUndo: // who undid looked at it
 		return AcceptedReceipt
 	}
 	return NewReceipt
@@ -49,6 +47,8 @@ type Decision struct {
 	DeviceName string // whose transaction brought it about
 	WinnerName string // HubName for programs at the hub, and for what was merged there
 	LoserName  string
+	UndoneBy   string // who undid it
+	UndoneAt   time.Time
 }
 
 // HubName is who wrote what no device wrote.
@@ -64,6 +64,8 @@ type DecisionFilter struct {
 	Kind   string
 	Search string // in key and values, whatever the case
 	Limit  int    // 0: DefaultPage
+	Oldest bool   // oldest first; then After counts, not Before
+	After  string // an id: only newer ones
 }
 
 // DefaultPage and MaxPage bound what one call lists.
@@ -82,15 +84,19 @@ func page(limit int) int {
 // maxLook is how many records one call looks through for those that it wants.
 const maxLook = 20_000
 
-// Decisions lists receipts, newest first. next is the Before of the next page, or ""
-// when there is none; a page may hold fewer than Limit, even none, where little fits the
+// Decisions lists receipts, newest first unless the filter says otherwise. next is the
+// Before, or the After, of the next page, or "" when there is none; a page may hold fewer than Limit, even none, where little fits the
 // filter.
 func (h *Hub) Decisions(ctx context.Context, f DecisionFilter) (out []Decision, next string, err error) {
 	limit := page(f.Limit)
 	err = h.view(ctx, func(v View) error {
 		out, next = nil, ""
 		who := authors{v: v}
-		return decisionsBack(v, f.Before, func(r *Receipt) (bool, error) {
+		each, from := decisionsBack, f.Before
+		if f.Oldest {
+			each, from = decisionsOn, f.After
+		}
+		return each(v, from, func(r *Receipt) (bool, error) {
 			if len(out) == limit {
 				next = out[limit-1].ID
 				return false, nil
@@ -112,13 +118,22 @@ func (h *Hub) Decisions(ctx context.Context, f DecisionFilter) (out []Decision, 
 // decisionsBack calls fn for receipts, newest first, until it says false; cut becomes the
 // id of the last one when maxLook of them were looked at.
 func decisionsBack(v View, before string, fn func(*Receipt) (more bool, err error), cut *string) error {
+	return eachBack(v, kindReceipt, "", before, lookThrough(fn, cut))
+}
+
+// decisionsOn is decisionsBack the other way, after an id.
+func decisionsOn(v View, after string, fn func(*Receipt) (more bool, err error), cut *string) error {
+	return eachRecord(v, kindReceipt, after, lookThrough(fn, cut))
+}
+
+func lookThrough(fn func(*Receipt) (more bool, err error), cut *string) func(id string, body []byte) error {
 	looked := 0
-	return eachBack(v, kindReceipt, "", before, func(id string, body []byte) error {
-		var r Receipt
-		if err := json.Unmarshal(body, &r); err != nil {
-			return fmt.Errorf("decode receipt %s: %w", id, err)
+	return func(id string, body []byte) error {
+		r, err := decodeReceipt(id, body)
+		if err != nil {
+			return err
 		}
-		more, err := fn(&r)
+		more, err := fn(r)
 		if err != nil {
 			return err
 		}
@@ -130,7 +145,7 @@ func decisionsBack(v View, before string, fn func(*Receipt) (more bool, err erro
 			return errStop
 		}
 		return nil
-	})
+	}
 }
 
 // eachBack calls fn for each record of a kind whose id begins with prefix and lies
@@ -232,24 +247,6 @@ func (h *Hub) Accept(ctx context.Context, ids []string, by, note string) (accept
 	return accepted, nil
 }
 
-// settledMarks are in the record of a receipt that was undone or accepted, and cannot be
-// in another one's: within a value, a quote is escaped.
-var settledMarks = [...][]byte{[]byte(`,"undone":"`), []byte(`,"accepted":{`)}
-
-// openReceipts counts the receipts that nobody accepted or undid.
-func (h *Hub) openReceipts(v View) (n int, err error) {
-	err = eachRecord(v, kindReceipt, "", func(_ string, body []byte) error {
-		for _, m := range settledMarks {
-			if bytes.Contains(body, m) {
-				return nil
-			}
-		}
-		n++
-		return nil
-	})
-	return n, err
-}
-
 // versioned is who wrote a touch, and when.
 func (t *Touch) versioned() merge.Versioned { return merge.Versioned{HLC: t.HLC, Origin: t.Origin} }
 
@@ -310,9 +307,22 @@ func (a *authors) wrote(inc change.Incarnation) (string, error) {
 
 func (a *authors) decision(r *Receipt) (*Decision, error) {
 	d := &Decision{Receipt: *r}
-	var errs [3]error
+	var errs [4]error
 	d.DeviceName, errs[0] = a.called(r.Device)
 	d.WinnerName, errs[1] = a.wrote(r.Winner.Origin)
 	d.LoserName, errs[2] = a.wrote(r.Loser.Origin)
+	d.UndoneBy, d.UndoneAt, errs[3] = undoneBy(a.v, r)
 	return d, errors.Join(errs[:]...)
+}
+
+// undoneBy is who undid a decision, and when; "" when nobody did, or that is forgotten.
+func undoneBy(v View, r *Receipt) (by string, at time.Time, err error) {
+	if r.Undone == "" {
+		return "", at, nil
+	}
+	var u Receipt
+	if err := readRecord(v, kindReceipt, r.Undone, &u); err != nil && !errors.Is(err, ErrNotFound) {
+		return "", at, err
+	}
+	return u.By, u.At, nil
 }

@@ -57,6 +57,7 @@ type Device struct {
 	Control      Control              `json:"control,omitzero"`
 	Ended        time.Time            `json:"ended,omitzero"`  // its last session; a later Seen is of the present one
 	Visits       uint64               `json:"visits,omitzero"` // sessions that were put down
+	Download     Download             `json:"-"`               // under way with this process
 }
 
 // presence is what changes too often to be written each time; it reaches the
@@ -65,8 +66,9 @@ type presence struct {
 	seen, progress time.Time
 	cursor         change.Cursor
 	status         *wire.EdgeStatus
-	noted          time.Time         // seen, as the record has it
-	ended          time.Time         // its last session in this process
+	noted          time.Time // seen, as the record has it
+	ended          time.Time // its last session in this process
+	download       Download
 	verified       time.Time         // of the last comparison that it told of here
 	shape          change.SchemaHash // that the file has, and all is noted of it; zero: to be looked up
 }
@@ -98,7 +100,7 @@ func (h *Hub) refresh(d *Device) {
 	if p.seen.Before(d.Seen) { // another process spoke with it since
 		return
 	}
-	d.Seen = p.seen
+	d.Seen, d.Download = p.seen, p.download
 	if p.progress.After(d.Progress) {
 		d.Progress = p.progress
 	}

@@ -140,19 +140,20 @@ type Histories struct {
 	Held     int `json:"held"`     // files that wait for the operator's word, now
 }
 
-func historiesOf(v View, now time.Time) (n Histories, err error) {
-	err = eachEvent(v, func(e *Event) {
-		switch {
+// historiesOf counts them from the events that mark files, and the files that are held.
+func historiesOf(events []Event, held map[change.DeviceID]int, now time.Time) (n Histories) {
+	for i := range events {
+		switch e := &events[i]; {
 		case now.Sub(e.At) > recently:
 		case e.Kind == EventRestored:
 			n.Restored++
 		case e.Kind == EventCopied:
 			n.Copied++
 		}
-	})
-	if err != nil {
-		return n, err
 	}
 	n.Restored = max(n.Restored-n.Copied, 0) // a copy was first taken for restored
-	return n, eachLives(v, func(_ change.DeviceID, l *lives) { n.Held += l.held() })
+	for _, files := range held {
+		n.Held += files
+	}
+	return n
 }

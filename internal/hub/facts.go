@@ -4,16 +4,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
 )
 
-// facts are what is known of devices beside their own records.
+// facts are what is known of devices beside their own records. What they hold may be
+// shared, and is not to be modified.
 type facts struct {
-	parked  map[change.DeviceID]int
-	waiting int       // all that is parked
-	oldest  time.Time // of what is parked; zero when nothing is
+	waiting // transactions
 	held    map[change.DeviceID]int
 	marks   map[change.DeviceID]time.Time // when files last went on from an older state
 	schema  map[change.DeviceID]change.SchemaHash
@@ -21,56 +23,128 @@ type facts struct {
 	here    map[change.DeviceID]bool   // with a session in this process
 }
 
-func newFacts() *facts {
-	return &facts{parked: map[change.DeviceID]int{}, held: map[change.DeviceID]int{}, marks: map[change.DeviceID]time.Time{},
-		schema: map[change.DeviceID]change.SchemaHash{}, current: map[change.SchemaHash]bool{}}
+// waiting is what is parked.
+type waiting struct {
+	parked map[change.DeviceID]int
+	all    int
+	oldest time.Time // zero when nothing is
 }
 
-// read reads what is known of all devices.
-func (f *facts) read(v View, s *shape) error {
-	if err := f.quarantine(v, change.DeviceID{}); err != nil {
-		return err
+// known is what is remembered for facts of all devices.
+type known struct {
+	waiting recall[waiting]
+	held    recall[map[change.DeviceID]int]
+	events  recall[[]Event] // those that mark, of all devices
+	schema  recall[map[change.DeviceID]change.SchemaHash]
+	open    recall[int] // receipts
+	marked  atomic.Bool // no receipt lacks its mark: see kindOpen
+}
+
+// facts reads what is known of all devices, and the events that mark files.
+func (h *Hub) facts(v View, s *shape, now time.Time) (f facts, events []Event, err error) {
+	var errs [4]error
+	f.waiting, errs[0] = h.known.waiting.get(v, now, func() (waiting, error) { return waitingOf(v) }, kindParked, kindSalvage)
+	f.held, errs[1] = h.known.held.get(v, now, func() (map[change.DeviceID]int, error) { return heldOf(v) }, kindLives)
+	events, errs[2] = h.known.events.get(v, now, func() ([]Event, error) { return markingEvents(v) }, kindEvent)
+	f.schema, errs[3] = h.known.schema.get(v, now, func() (map[change.DeviceID]change.SchemaHash, error) { return schemasOf(v) }, kindDevShape)
+	if err := errors.Join(errs[:]...); err != nil {
+		return f, nil, err
 	}
-	if err := eachLives(v, func(d change.DeviceID, l *lives) { f.held[d] = l.held() }); err != nil {
-		return err
+	f.marks = map[change.DeviceID]time.Time{}
+	for i := range events {
+		f.event(&events[i])
 	}
-	if err := eachEvent(v, f.event); err != nil {
-		return err
+	return f, events, f.compare(v, s)
+}
+
+// waitingOf counts what is parked, by the ids alone: each says whose it is, and when it
+// came.
+func waitingOf(v View) (waiting, error) {
+	w := waiting{parked: map[change.DeviceID]int{}}
+	for _, kind := range []string{kindParked, kindSalvage} {
+		err := eachID(v, kind, "", func(id string) error {
+			var d change.DeviceID
+			part := strings.SplitN(id, "/", 3)
+			if len(part) < 3 {
+				return fmt.Errorf("id of quarantine record %q", id)
+			}
+			at, err := strconv.ParseInt(part[1], 10, 64)
+			if err := errors.Join(err, d.UnmarshalText([]byte(part[0]))); err != nil {
+				return fmt.Errorf("id of quarantine record %q: %w", id, err)
+			}
+			w.add(d, time.UnixMilli(at))
+			return nil
+		})
+		if err != nil {
+			return w, err
+		}
 	}
-	err := eachRecord(v, kindDevShape, "", func(id string, body []byte) error {
+	return w, nil
+}
+
+func (w *waiting) add(d change.DeviceID, at time.Time) {
+	w.parked[d]++
+	w.all++
+	if w.oldest.IsZero() || at.Before(w.oldest) {
+		w.oldest = at
+	}
+}
+
+func heldOf(v View) (map[change.DeviceID]int, error) {
+	out := map[change.DeviceID]int{}
+	return out, eachLives(v, func(d change.DeviceID, l *lives) {
+		if n := l.held(); n > 0 {
+			out[d] = n
+		}
+	})
+}
+
+func markingEvents(v View) (list []Event, err error) {
+	err = eachEvent(v, func(e *Event) {
+		if e.mark(new(time.Time)) {
+			list = append(list, *e)
+		}
+	})
+	return list, err
+}
+
+func schemasOf(v View) (map[change.DeviceID]change.SchemaHash, error) {
+	out := map[change.DeviceID]change.SchemaHash{}
+	return out, eachRecord(v, kindDevShape, "", func(id string, body []byte) error {
 		var has deviceShape
 		var d change.DeviceID
 		if err := errors.Join(json.Unmarshal(body, &has), d.UnmarshalText([]byte(id))); err != nil {
 			return fmt.Errorf("decode devshape record %s: %w", id, err)
 		}
-		f.schema[d] = has.Hash
+		out[d] = has.Hash
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return f.compare(v, s)
 }
 
-// readOne reads what is known of one device.
-func (f *facts) readOne(v View, s *shape, id change.DeviceID) error {
-	if err := f.quarantine(v, id); err != nil {
-		return err
+// factsOf reads what is known of one device.
+func factsOf(v View, s *shape, id change.DeviceID) (f facts, err error) {
+	f = facts{waiting: waiting{parked: map[change.DeviceID]int{}}, marks: map[change.DeviceID]time.Time{}}
+	list, err := parkedOf(v, id)
+	if err != nil {
+		return f, err
+	}
+	for _, p := range list {
+		f.add(p.Device, p.At)
 	}
 	l, err := readLives(v, id)
 	if err != nil {
-		return err
+		return f, err
 	}
-	f.held[id] = l.held()
+	f.held = map[change.DeviceID]int{id: l.held()}
 	if err := eachEventOf(v, id, f.event); err != nil {
-		return err
+		return f, err
 	}
 	var has deviceShape
 	if err := readRecord(v, kindDevShape, id.String(), &has); err != nil && !errors.Is(err, ErrNotFound) {
-		return err
+		return f, err
 	}
-	f.schema[id] = has.Hash
-	return f.compare(v, s)
+	f.schema = map[change.DeviceID]change.SchemaHash{id: has.Hash}
+	return f, f.compare(v, s)
 }
 
 func (f *facts) event(e *Event) {
@@ -80,20 +154,9 @@ func (f *facts) event(e *Event) {
 	}
 }
 
-func (f *facts) quarantine(v View, id change.DeviceID) error {
-	list, err := parkedOf(v, id)
-	for _, p := range list {
-		f.parked[p.Device]++
-		if f.oldest.IsZero() || p.At.Before(f.oldest) {
-			f.oldest = p.At
-		}
-	}
-	f.waiting = len(list)
-	return err
-}
-
 // compare finds which of the schemas are as the hub's.
 func (f *facts) compare(v View, s *shape) error {
+	f.current = map[change.SchemaHash]bool{}
 	for _, hash := range f.schema {
 		if _, done := f.current[hash]; done || hash == (change.SchemaHash{}) {
 			continue
@@ -111,14 +174,14 @@ func (f *facts) compare(v View, s *shape) error {
 // schemaName is how many hexadecimal digits name a schema for people.
 const schemaName = 8
 
-// status is a device with all that is known of it.
-func (f *facts) status(d *Device, at change.Cursor, now time.Time) DeviceStatus {
-	out := deviceStatus(d, at, now)
+// tell adds to a device all that is known of it; its own record is there already.
+func (f *facts) tell(out *DeviceStatus, at change.Cursor, now time.Time) {
+	d := &out.Device
+	out.since(at, now)
 	out.Quarantine, out.Held, out.Restored = f.parked[d.ID], f.held[d.ID], f.marks[d.ID]
 	out.Connected = d.connected(f.here[d.ID], now)
 	if hash := f.schema[d.ID]; hash != (change.SchemaHash{}) {
 		out.Schema, out.Current = hash.String()[:schemaName], f.current[hash]
 	}
-	out.Level, out.Why = levelOf(&out)
-	return out
+	out.Level, out.Why = levelOf(out)
 }

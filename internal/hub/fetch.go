@@ -28,6 +28,7 @@ func (s *Session) fetch(ctx context.Context, m *wire.Fetch, emit func(wire.Messa
 		if void != nil {
 			return emit(void)
 		}
+		s.gaveChunk(c, p.first)
 		if err := emit(c); err != nil {
 			return err
 		}

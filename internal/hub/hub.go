@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
@@ -53,6 +52,9 @@ type Config struct {
 	Parcel *parcel.Key
 	// Chunks shares bootstrap chunks between devices. nil: each one's are read for it.
 	Chunks Chunks
+	// Deltas shares what a commit brings between the sessions of this process that it
+	// wakes, see Tolled. nil: each session reads for itself.
+	Deltas Chunks
 	// Tell lets the hubs of other processes that serve the store hear, through Heard, that
 	// something about a device changed which the change log does not show; zero: about
 	// any. It must not block. nil: there are no others.
@@ -110,15 +112,15 @@ type Hub struct {
 	log    *slog.Logger
 	name   string
 	limits Limits
-	ddl    func(ctx context.Context) ([]string, error)
 
-	shape atomic.Pointer[shape]
+	shape shaping
 	queue committer
 
 	copies CopyPolicy
 	spoken speakers
 	visits visits
 	roster roster
+	known  known
 
 	tell     func(change.DeviceID) // nil: no other process serves the store
 	past     past
@@ -153,7 +155,7 @@ func New(ctx context.Context, cfg Config) (*Hub, error) {
 		return nil, err
 	}
 	h := &Hub{store: cfg.Store, clock: cfg.Clock, rand: cfg.Rand, log: cfg.Logger, name: cfg.Name,
-		limits: cfg.Limits.withDefaults(), ddl: cfg.DDL, seen: map[change.DeviceID]*presence{}, bells: map[*Session]func(){}}
+		limits: cfg.Limits.withDefaults(), shape: newShaping(cfg.DDL), seen: map[change.DeviceID]*presence{}, bells: map[*Session]func(){}}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -162,7 +164,7 @@ func New(ctx context.Context, cfg Config) (*Hub, error) {
 	}
 	h.hlc = clock.NewHLC(cfg.Clock, 0, MaxDrift)
 	h.parcelKey, h.copies, h.tell = cfg.Parcel, cfg.Copies, cfg.Tell
-	h.shelf = newShelf(cfg.Chunks, cfg.SealKey)
+	h.shelf = newShelf(cfg.Chunks, cfg.Deltas, cfg.SealKey)
 	h.past.key, h.past.recover, h.past.noSalvage = cfg.SealKey, cfg.Recover, cfg.NoSalvage
 	h.past.word = cfg.Word
 	h.Noted(cfg.Noted, cfg.NotedAt)
@@ -179,10 +181,8 @@ func New(ctx context.Context, cfg Config) (*Hub, error) {
 	return h, nil
 }
 
-// Reload takes new rules, or notices that the tables changed. Sessions that have
-// another Setup end with the fault setup-changed, and come back for the new one. A
-// table that was served and can be no longer is left out, see Lost.
-func (h *Hub) Reload(ctx context.Context, rules *rule.Rules) error {
+// reload is Reload for whose turn it is.
+func (h *Hub) reload(ctx context.Context, rules *rule.Rules) error {
 	if _, err := h.store.Refresh(ctx, rules); err != nil {
 		return fmt.Errorf("refresh store: %w", err)
 	}
@@ -191,9 +191,9 @@ func (h *Hub) Reload(ctx context.Context, rules *rule.Rules) error {
 		rules = c.Rules()
 	}
 	var ddl []string
-	if h.ddl != nil {
+	if h.shape.ddl != nil {
 		var err error
-		if ddl, err = h.ddl(ctx); err != nil {
+		if ddl, err = h.shape.ddl(ctx); err != nil {
 			return fmt.Errorf("read table definitions: %w", err)
 		}
 	}
@@ -228,20 +228,6 @@ func (h *Hub) current() error {
 		return nil
 	}
 	return errStale
-}
-
-// renew runs fn, and again with the tables as they are now when it says that they
-// changed.
-func (h *Hub) renew(ctx context.Context, fn func() error) error {
-	for {
-		err := fn()
-		if !errors.Is(err, errStale) {
-			return err
-		}
-		if err := h.Reload(ctx, h.shape.Load().rules); err != nil {
-			return err
-		}
-	}
 }
 
 // update runs fn in one write transaction over the present tables.
@@ -294,6 +280,7 @@ func (h *Hub) bump(device change.DeviceID) {
 
 // ring is bump within this process.
 func (h *Hub) ring(device change.DeviceID) {
+	h.shelf.news.rang()
 	h.bellMu.Lock()
 	defer h.bellMu.Unlock()
 	for s, ring := range h.bells {

@@ -20,6 +20,9 @@ const allOutcomes = math.MaxInt32
 func (s *Session) pull(ctx context.Context, m *wire.Pull, emit func(wire.Message) error) error {
 	s.hold(nil)
 	if m.Wait {
+		if s.rests(m) {
+			return nil
+		}
 		return s.try(ctx, m, emit)
 	}
 	return s.answer(ctx, m, emit, true)
@@ -47,6 +50,9 @@ func (s *Session) wake(ctx context.Context, emit func(wire.Message) error) error
 
 // try answers a waiting pull when there is something, and holds it otherwise.
 func (s *Session) try(ctx context.Context, m *wire.Pull, emit func(wire.Message) error) error {
+	if done, err := s.hearNews(ctx, m, emit); done {
+		return err
+	}
 	return s.answer(ctx, m, emit, false)
 }
 
@@ -57,6 +63,7 @@ func (s *Session) answer(ctx context.Context, m *wire.Pull, emit func(wire.Messa
 	var heeded []rule.ScopeID
 	moved := false
 	s.heed.anything()
+	told := rest{when: s.now(), scopes: m.Scopes}
 	err := s.hub.view(ctx, func(v View) error {
 		again, scopes, err := s.standing(v, m.Cursor, m.Scopes)
 		heeded = scopes
@@ -75,11 +82,13 @@ func (s *Session) answer(ctx context.Context, m *wire.Pull, emit func(wire.Messa
 		}
 		d := &deltas{session: s, emit: emit, echo: m.Echo}
 		next, moved, err = d.send(v, m.Cursor, scopes, m.Outcome, empty)
+		told.at, told.mark, told.list = next, d.mark, scopes
 		return err
 	})
 	if err != nil {
 		return s.fail("pull", s.confess(ctx, err))
 	}
+	s.rest = told
 	if !moved && !empty {
 		held := *m
 		held.Cursor = next // nothing for this edge lies between
@@ -172,6 +181,7 @@ type deltas struct {
 	rows    []*change.Rows
 	size    int
 	sent    bool
+	mark    uint64 // of the last outcome
 }
 
 // send emits everything after a cursor that is in the scopes, then the outcomes.
@@ -183,18 +193,8 @@ func (d *deltas) send(v View, since change.Cursor, scopes []rule.ScopeID, mark u
 		self = change.Incarnation{}
 	}
 	err = v.Delta(since, self, scopes, part, func(r *change.Rows) error {
-		d.rows = append(d.rows, r)
 		d.session.tally.sent(r.Len() + r.GoneLen())
-		for _, val := range r.Values {
-			d.size += val.Size()
-		}
-		for _, val := range r.Gone {
-			d.size += val.Size()
-		}
-		if d.size < part {
-			return nil
-		}
-		return d.flush(&wire.Delta{})
+		return d.add(r)
 	})
 	if err != nil {
 		return next, false, fmt.Errorf("read changes: %w", err)
@@ -204,7 +204,7 @@ func (d *deltas) send(v View, since change.Cursor, scopes []rule.ScopeID, mark u
 	if err != nil {
 		return next, false, fmt.Errorf("read outcomes: %w", err)
 	}
-	last.Mark = mark
+	last.Mark, d.mark = mark, mark
 	for _, o := range outcomes {
 		r := wire.TxResult{Seq: o.Seq, Status: uint8(o.Status), Reason: o.Reason}
 		if o.Status == Quarantined {
@@ -224,6 +224,21 @@ func (d *deltas) send(v View, since change.Cursor, scopes []rule.ScopeID, mark u
 	}
 	last.Seal = d.session.hub.seal(d.session.device, last.Next)
 	return last.Next, moved, d.flush(last)
+}
+
+// add takes some rows, and emits a part when it is full.
+func (d *deltas) add(r *change.Rows) error {
+	d.rows = append(d.rows, r)
+	for _, val := range r.Values {
+		d.size += val.Size()
+	}
+	for _, val := range r.Gone {
+		d.size += val.Size()
+	}
+	if d.size < d.session.hub.limits.Part {
+		return nil
+	}
+	return d.flush(&wire.Delta{})
 }
 
 func (d *deltas) flush(m *wire.Delta) error {

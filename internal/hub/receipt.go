@@ -34,8 +34,7 @@ type Receipt struct {
 	Device change.DeviceID `json:"device"`           // whose transaction brought the decision about
 	By     string          `json:"by,omitempty"`     // who undid; Kind "undo" only
 	Undone string          `json:"undone,omitempty"` // the receipt of the undo
-	// Accepted says that a person looked at it; nil: nobody did. It comes last, as
-	// Undone does: see settledMarks.
+	// Accepted says that a person looked at it; nil: nobody did.
 	Accepted *Acceptance `json:"accepted,omitempty"`
 }
 
@@ -73,7 +72,8 @@ func (a *attempt) keepReceipts() error {
 }
 
 func (h *Hub) writeReceipt(tx Tx, r *Receipt) error {
-	if r.ID == "" {
+	isNew := r.ID == ""
+	if isNew {
 		var b [8]byte
 		if err := h.draw(b[:]); err != nil {
 			return err
@@ -81,7 +81,18 @@ func (h *Hub) writeReceipt(tx Tx, r *Receipt) error {
 		// The clock's counter keeps receipts of one millisecond in order.
 		r.ID = fmt.Sprintf("%016x-%08x", uint64(h.hlc.Now()), binary.BigEndian.Uint32(b[:]))
 	}
-	return writeRecord(tx, kindReceipt, r.ID, r)
+	if err := writeRecord(tx, kindReceipt, r.ID, r); err != nil {
+		return err
+	}
+	return h.markReceipt(tx, r, isNew)
+}
+
+func decodeReceipt(id string, body []byte) (*Receipt, error) {
+	r := &Receipt{}
+	if err := json.Unmarshal(body, r); err != nil {
+		return nil, fmt.Errorf("decode receipt %s: %w", id, err)
+	}
+	return r, nil
 }
 
 // A ReceiptFilter narrows a list of receipts. Zero fields do not narrow.
@@ -97,14 +108,14 @@ func (h *Hub) Receipts(ctx context.Context, f ReceiptFilter) ([]Receipt, error) 
 	var out []Receipt
 	err := h.view(ctx, func(v View) error {
 		return eachRecord(v, kindReceipt, f.After, func(id string, body []byte) error {
-			var r Receipt
-			if err := json.Unmarshal(body, &r); err != nil {
-				return fmt.Errorf("decode receipt %s: %w", id, err)
+			r, err := decodeReceipt(id, body)
+			if err != nil {
+				return err
 			}
 			if f.Table != "" && r.Table != f.Table || !f.Device.IsZero() && r.Device != f.Device {
 				return nil
 			}
-			out = append(out, r)
+			out = append(out, *r)
 			if f.Limit > 0 && len(out) == f.Limit {
 				return errStop
 			}
@@ -162,7 +173,7 @@ func (a *attempt) undo(r *Receipt, by string) (*Receipt, error) {
 		return nil, err
 	}
 	w := &work{op: &change.Op{Key: r.Key}, t: t, row: row, byHub: true, hlc: a.hlc}
-	back := &Receipt{Kind: "undo", Column: r.Column, Table: t.schema.Name, Key: r.Key, Row: row, Rule: "undo of " + r.ID,
+	back := &Receipt{Kind: kindUndo, Column: r.Column, Table: t.schema.Name, Key: r.Key, Row: row, Rule: "undo of " + r.ID,
 		Winner: r.Loser, Loser: r.Winner, Tx: r.Tx, Device: r.Device, At: a.now, By: by}
 	if err := a.planUndo(w, r, back); err != nil {
 		return nil, err
@@ -202,7 +213,7 @@ func (a *attempt) planUndo(w *work, r, back *Receipt) error {
 		back.Base, back.Hub, back.Edge, back.Result = r.Result, row[c], want, want
 		w.kind, w.set, w.result = change.Update, []int{c}, slices.Clone(row)
 		w.result[c] = want
-	case r.Kind == "undo":
+	case r.Kind == kindUndo:
 		return refuse("undo", "an undone row decision cannot be turned round again")
 	case r.Kind == "delete" && r.Rule == string(rule.UpdateWins):
 		if row == nil { // the delete lost, whoever's it was

@@ -27,11 +27,7 @@ func (h *Hub) Retain(ctx context.Context, keep time.Duration) (floor change.Curs
 		return floor, fmt.Errorf("prune the log: %w", err)
 	}
 	err = h.store.Update(ctx, func(tx Tx) error {
-		if err := dropRecords(tx, kindReceipt, func(body []byte) (bool, error) {
-			var r Receipt
-			err := json.Unmarshal(body, &r)
-			return r.At.Before(before), err
-		}); err != nil {
+		if err := dropReceipts(tx, before); err != nil {
 			return err
 		}
 		if err := dropTraces(tx, before); err != nil {
@@ -48,6 +44,25 @@ func (h *Hub) Retain(ctx context.Context, keep time.Duration) (floor change.Curs
 	}
 	h.log.Info("history pruned", "before", before.UTC(), "floor", floor.String())
 	return floor, nil
+}
+
+// dropReceipts removes old receipts, and what marks them as open.
+func dropReceipts(tx Tx, before time.Time) error {
+	var gone []string
+	err := dropRecords(tx, kindReceipt, func(body []byte) (bool, error) {
+		r, err := decodeReceipt("", body)
+		if err != nil || !r.At.Before(before) {
+			return false, err
+		}
+		gone = append(gone, r.ID)
+		return true, nil
+	})
+	for _, id := range gone {
+		if err == nil {
+			err = tx.PutRecord(kindOpen, id, nil)
+		}
+	}
+	return err
 }
 
 // dropRecords removes the records of a kind that old says are old.

@@ -224,7 +224,7 @@ func (c *chronicle) covers(t time.Time, before string) bool {
 // undone adds what people turned round. The hub wrote that itself, and the log does not
 // tell it from the result of a merge.
 func (c *chronicle) undone(before string) error {
-	f := DecisionFilter{Table: c.t.schema.Name, Key: c.key, Kind: "undo"}
+	f := DecisionFilter{Table: c.t.schema.Name, Key: c.key, Kind: kindUndo}
 	return decisionsBack(c.v, "", func(r *Receipt) (bool, error) {
 		if !f.wants(r) || !c.covers(r.At, before) {
 			return true, nil

@@ -27,6 +27,7 @@ type Session struct {
 	told   change.Hash // the setup that the edge knows
 	place  standpoint
 	tenure tenure
+	rest   rest
 	heed   heed
 	tally  tally
 	asked  asking
@@ -163,7 +164,6 @@ func (s *Session) greet(ctx context.Context, m *wire.Hello, emit func(wire.Messa
 		}
 	}
 	s.hello, s.place = m, place
-	s.heed.as(w.Scopes)
 	s.hold(nil)
 	return s.letIn(dev, w, emit)
 }
@@ -251,6 +251,7 @@ func (s *Session) push(ctx context.Context, m *wire.Push, emit func(wire.Message
 		return s.fail("push", err)
 	}
 	s.tally.took(len(res.Results))
+	s.rest.wrote = true
 	if !m.Salvage { // that chain is not the file's own
 		s.took(res.Durable)
 	}

@@ -114,6 +114,7 @@ func (s *Session) sendFile(f SnapshotFile, m *wire.Snapshot, emit func(wire.Mess
 		p := &wire.SnapshotPart{ID: info.ID, At: info.At, Packed: uint64(info.Packed), Size: uint64(info.Size), Offset: uint64(at), Body: body}
 		at += int64(len(body))
 		p.Done = at == info.Packed
+		s.gave(Download{Sent: uint64(at), Size: uint64(info.Packed)}, p.Done)
 		if err := emit(p); err != nil || p.Done {
 			return err
 		}

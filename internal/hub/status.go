@@ -47,14 +47,15 @@ type DeviceStatus struct {
 	Why          string        `json:"why"` // of the level, for people
 }
 
-// Status reads the state in one snapshot.
+// Status reads the state in one snapshot. What did not change since the last time is
+// remembered.
 func (h *Hub) Status(ctx context.Context) (*Health, error) {
 	shape, now := h.shape.Load(), h.clock.Now()
 	st := &Health{Name: h.name, At: now, Setup: shape.setup.Hash, Tables: len(shape.tables)}
-	var devices []Device
-	facts := newFacts()
+	var devices []*Device
+	var facts facts
 	err := h.view(ctx, func(v View) (err error) {
-		if devices, err = h.roster.all(v); err != nil {
+		if devices, err = h.roster.all(v, now); err != nil {
 			return err
 		}
 		if st.Cursor, err = v.Cursor(); err != nil {
@@ -64,73 +65,74 @@ func (h *Hub) Status(ctx context.Context) (*Health, error) {
 		if st.Lineage, err = v.Lineage(); err != nil {
 			return err
 		}
-		if st.Histories, err = historiesOf(v, now); err != nil {
+		var events []Event
+		if facts, events, err = h.facts(v, shape, now); err != nil {
 			return err
 		}
-		*facts = *newFacts()
-		if err = facts.read(v, shape); err != nil {
-			return err
-		}
-		st.Receipts, err = h.openReceipts(v)
+		st.Histories = historiesOf(events, facts.held, now)
+		st.Receipts, err = h.known.open.get(v, now, func() (int, error) { return h.openReceipts(v) }, kindOpen, kindReceipt)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("hub status: %w", err)
 	}
 	facts.here = h.visits.here()
-	st.Quarantine = facts.waiting
+	st.Quarantine = facts.all
 	if !facts.oldest.IsZero() {
 		st.Oldest = now.Sub(facts.oldest)
 	}
-	st.Devices = make([]DeviceStatus, 0, len(devices))
+	st.Devices = make([]DeviceStatus, len(devices))
 	for i := range devices {
-		h.refresh(&devices[i])
-		d := facts.status(&devices[i], st.Cursor, now)
+		d := &st.Devices[i]
+		d.Device = *devices[i]
+		h.refresh(&d.Device)
+		facts.tell(d, st.Cursor, now)
 		if d.State == Active && d.OldestUnsafe > st.OldestUnsafe {
 			st.OldestUnsafe, st.UnsafeDevice = d.OldestUnsafe, d.ID
 		}
-		st.Devices = append(st.Devices, d)
 	}
 	return st, nil
 }
 
 // DeviceStatus is one device of Status, or ErrNotFound.
 func (h *Hub) DeviceStatus(ctx context.Context, id change.DeviceID) (*DeviceStatus, error) {
-	var d *Device
+	out := &DeviceStatus{}
 	var at change.Cursor
-	facts := newFacts()
-	err := h.view(ctx, func(v View) (err error) {
-		if d, err = readDevice(v, id); err != nil {
+	var facts facts
+	err := h.view(ctx, func(v View) error {
+		d, err := readDevice(v, id)
+		if err != nil {
 			return err
 		}
+		out.Device = *d
 		if at, err = v.Cursor(); err != nil {
 			return err
 		}
-		*facts = *newFacts()
-		return facts.readOne(v, h.shape.Load(), id)
+		facts, err = factsOf(v, h.shape.Load(), id)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("device %s: %w", id, err)
 	}
 	facts.here = h.visits.here()
-	h.refresh(d)
-	out := facts.status(d, at, h.clock.Now())
-	return &out, nil
+	h.refresh(&out.Device)
+	facts.tell(out, at, h.clock.Now())
+	return out, nil
 }
 
-func deviceStatus(d *Device, cur change.Cursor, now time.Time) DeviceStatus {
-	out := DeviceStatus{Device: *d, Behind: d.State == Active && d.Cursor != cur}
+// since tells what the device's record says as of now.
+func (d *DeviceStatus) since(cur change.Cursor, now time.Time) {
+	d.Behind = d.State == Active && d.Cursor != cur
 	if !d.Seen.IsZero() {
-		out.Quiet = now.Sub(d.Seen)
+		d.Quiet = now.Sub(d.Seen)
 	}
 	if !d.Progress.IsZero() {
-		out.Stalled = now.Sub(d.Progress)
+		d.Stalled = now.Sub(d.Progress)
 	}
 	if d.Status.OutboxDepth > 0 { // what was unsafe when it last spoke has only grown older
-		out.OldestUnsafe = d.Status.OldestUnsafe + out.Quiet
+		d.OldestUnsafe = d.Status.OldestUnsafe + d.Quiet
 	}
-	out.ClockAhead = d.Offset < -MaxDrift || !d.Future.IsZero() && now.Sub(d.Future) < 24*time.Hour
-	return out
+	d.ClockAhead = d.Offset < -MaxDrift || !d.Future.IsZero() && now.Sub(d.Future) < 24*time.Hour
 }
 
 // Digests sums all tables in the given scopes (nil: the whole hub is not a set of

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/rule"
@@ -25,6 +26,8 @@ type Stirrer interface {
 
 // heed is what a session waits for. Its methods may be called concurrently.
 type heed struct {
+	stirs atomic.Int64 // that concerned the session
+
 	mu     sync.Mutex
 	some   bool // what follows is known; until then everything counts
 	scopes []rule.ScopeID
@@ -61,15 +64,23 @@ func (s *Session) Reads() change.Hash {
 	return s.heed.reads
 }
 
-// Heeds reports whether the session should look again after a stir. It may be called
-// at any time.
+// Heeds reports whether the session should look again after a stir, and counts that. It may
+// be called at any time; a shell that wakes sessions asks it of every stir.
 func (s *Session) Heeds(st *Stir) bool {
-	s.heed.mu.Lock()
-	defer s.heed.mu.Unlock()
-	if st.All || !s.heed.some || st.Authors[s.heed.author] {
+	yes := s.heed.concerns(st)
+	if yes {
+		s.heed.stirs.Add(1)
+	}
+	return yes
+}
+
+func (h *heed) concerns(st *Stir) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if st.All || !h.some || st.Authors[h.author] {
 		return true
 	}
-	for _, sc := range s.heed.scopes {
+	for _, sc := range h.scopes {
 		if st.Scopes[sc] {
 			return true
 		}

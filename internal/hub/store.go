@@ -115,6 +115,8 @@ type View interface {
 	// RecordsBack lists documents of a kind in falling order of ids, at most limit: those
 	// whose id begins with a prefix, before an id; "" means from the last one on.
 	RecordsBack(kind, prefix, before string, limit int) ([]Record, error)
+	// IDs lists the ids of Records, without reading what is kept under them.
+	IDs(kind, prefix, after string, limit int) ([]string, error)
 }
 
 // A Tx is a View that can write. What it wrote is visible to its own reads.
@@ -142,7 +144,9 @@ type Tx interface {
 	Receive(list []Received) error
 	// Decide changes the outcome of a received transaction.
 	Decide(id change.TxID, status Status, reason string) error
-	// PutRecord writes one document; a nil body removes it.
+	// PutRecord writes one document; a nil body removes it. The store itself keeps one of
+	// KindStamp with the kind as its id, and gives it another body each time, in the same
+	// transaction: while that is the same in two snapshots, all documents of the kind are.
 	PutRecord(kind, id string, body []byte) error
 }
 

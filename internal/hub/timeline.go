@@ -170,7 +170,7 @@ func (r *Receipt) sentence() string {
 		what = r.Column + " of " + what
 	}
 	switch {
-	case r.Kind == "undo":
+	case r.Kind == kindUndo:
 		return what + ": a decision was undone" + by(r.By)
 	case r.Winner.Side == "edge":
 		return what + ": its version won, by " + r.Rule

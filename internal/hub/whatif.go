@@ -60,7 +60,7 @@ func (h *Hub) WhatIf(ctx context.Context, table, column string, policy rule.Poli
 		*out = WhatIf{}
 		who := authors{v: v}
 		return decisionsBack(v, "", func(r *Receipt) (bool, error) {
-			if !strings.EqualFold(r.Table, t.schema.Name) || r.Kind == "undo" || column != "" && r.Column != "" && !strings.EqualFold(r.Column, column) {
+			if !strings.EqualFold(r.Table, t.schema.Name) || r.Kind == kindUndo || column != "" && r.Column != "" && !strings.EqualFold(r.Column, column) {
 				return true, nil
 			}
 			if column == "" && r.Column != "" {

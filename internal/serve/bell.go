@@ -45,7 +45,7 @@ func (b *bell) stir(st *hub.Stir) {
 	defer b.mu.Unlock()
 	for _, list := range b.ears {
 		for e := range list {
-			if st.All || e.heeds(st) {
+			if e.heeds(st) || st.All { // it is asked in any case: it counts
 				e.ring()
 			}
 		}

@@ -14,11 +14,15 @@ import (
 type chunks struct {
 	hub.Chunks
 	memory *cache.Memory
-	redis  *cache.Redis // nil when there is none
+	deltas *cache.Memory // of this process alone: what its sessions are woken for
+	redis  *cache.Redis  // nil when there is none
 }
 
+// deltaBytes is how much is kept of deltas: each is asked for within moments, or never.
+const deltaBytes = 16 << 20
+
 func openChunks(cfg OfficeConfig, conf *config.Config, secret []byte) (chunks, error) {
-	c := chunks{memory: cache.NewMemory(int64(conf.Hub.Limits.Cache))}
+	c := chunks{memory: cache.NewMemory(int64(conf.Hub.Limits.Cache)), deltas: cache.NewMemory(deltaBytes)}
 	c.Chunks = c.memory
 	if conf.Hub.Redis == "" {
 		return c, nil

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -159,6 +160,18 @@ func machine() string {
 // sampleEvery is how often the fleet's headline number is noted.
 const sampleEvery = time.Minute
 
+// tidyEvery is how soon the memory that logins took is given back.
+const tidyEvery = 5 * time.Second
+
+// tidy gives back what passwords took, in one piece: left to itself the process keeps
+// twice that for as long as it has little else to do.
+func (f *front) tidy(book *people.Book) error {
+	if book.Spent() {
+		debug.FreeOSMemory()
+	}
+	return nil
+}
+
 // serveFront serves people until ctx ends.
 func (h *Hub) serveFront(ctx context.Context) {
 	f := h.front
@@ -171,6 +184,9 @@ func (h *Hub) serveFront(ctx context.Context) {
 		}
 	})
 	h.wait.Go(func() { h.care(ctx, chore{"note how the fleet is", sampleEvery, f.service.Sample}) })
+	h.wait.Go(func() {
+		h.care(ctx, chore{"give memory back", tidyEvery, func(context.Context) error { return f.tidy(h.office.People) }})
+	})
 	h.wait.Go(func() {
 		h.care(ctx, chore{"tell who watches", flushEvery, func(context.Context) error { f.service.Stirred(); return nil }})
 	})

@@ -232,6 +232,7 @@ func (h *Hub) toll(ctx context.Context) {
 	var since change.Cursor
 	for ctx.Err() == nil {
 		st, err := h.stirred(ctx, &since)
+		h.office.Core.Tolled(since)
 		h.bell.stir(&st)
 		if err == nil {
 			err = h.office.Store.Wait(ctx, since)

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/edge"
+	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/wire"
 )
 
@@ -196,7 +198,29 @@ func (w *world) wake(s *site) error {
 	if l == nil {
 		return nil
 	}
-	return w.atHub(s, func() error { return l.hs.Wake(w.ctx, w.post(&l.down, 0)) })
+	return w.atHub(s, func() error {
+		p := w.hub.process
+		if err := w.toll(p); err != nil {
+			return err
+		}
+		before := p.deltas.Stats().Hits
+		err := l.hs.Wake(w.ctx, w.post(&l.down, 0))
+		if p.deltas.Stats().Hits > before {
+			w.sometimes("a delta was shared")
+		}
+		return err
+	})
+}
+
+// toll says up to where those are told who are woken now.
+func (w *world) toll(p *process) error {
+	var at change.Cursor
+	err := p.store.View(w.ctx, func(v hub.View) (err error) {
+		at, err = v.Cursor()
+		return err
+	})
+	p.hub.Tolled(at)
+	return err
 }
 
 // nudge tells a site's session that the application may have written.

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/cache"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 )
 
@@ -18,6 +19,8 @@ type process struct {
 	rand  *nodeRand
 	store hub.Store
 	hub   *hub.Hub
+
+	deltas *cache.Memory // what its sessions share
 
 	told []change.DeviceID // what other processes told, and it has not looked at; zero: all
 }
@@ -47,10 +50,10 @@ func (w *world) boot(p *process) error {
 	if err != nil {
 		return err
 	}
-	p.store, p.told = st, nil
+	p.store, p.told, p.deltas = st, nil, cache.NewMemory(0)
 	cfg := hub.Config{Store: st, Rules: w.rules(h.version), Clock: p.clock, Rand: p.rand,
 		DDL:     func(ctx context.Context) ([]string, error) { return h.base.ddl(ctx, st, w.ddl(clinicDDL, h.version)) },
-		SealKey: sealKey, Recover: h.recover, Parcel: h.key}
+		SealKey: sealKey, Recover: h.recover, Parcel: h.key, Deltas: p.deltas}
 	if len(h.all) > 1 {
 		cfg.Tell = func(device change.DeviceID) { w.tell(p, device) }
 	}

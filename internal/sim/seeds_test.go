@@ -41,7 +41,7 @@ var rare = []string{
 	"split group looked at",
 	"file copied", "file copied while connected", "refused: copied", "hub put back", "hub restored", "hub undone",
 	"refused: hub-behind", "parked: salvage", "parked: undone", "lost work awaited", "site migrated first", "hub migrated first",
-	"hub at version 3", "outbox taken in", "outbox taken in again", "site died", "number taken", "a limit refused: sell",
+	"hub at version 3", "outbox taken in", "outbox taken in again", "site died", "number taken", "a limit refused: sell", "a delta was shared",
 }
 
 // TestSeeds plays many histories and checks I1–I8 and I11 after each. A failing
