@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/user"
-	"slices"
 	"strings"
 	"time"
 
@@ -126,7 +125,7 @@ func (f *receiptFilter) bind(c *cobra.Command) {
 
 // receipts lists those that a filter wants, oldest first.
 func (b *bureau) receipts(ctx context.Context, f *receiptFilter) ([]receiptRow, error) {
-	req := &pb.ListReceiptsRequest{Table: f.table, Device: f.device, Search: f.search}
+	req := &pb.ListReceiptsRequest{Table: f.table, Device: f.device, Search: f.search, OldestFirst: true, After: f.after}
 	if f.state != "" {
 		n, err := enumOf("state", "RECEIPT_STATE_", f.state, pb.ReceiptState_value)
 		if err != nil {
@@ -141,18 +140,13 @@ func (b *bureau) receipts(ctx context.Context, f *receiptFilter) ([]receiptRow, 
 		if err != nil {
 			return "", true, err
 		}
-		for _, r := range res.Msg.GetReceipts() { // newest first
-			if r.GetId() <= f.after {
+		for _, r := range res.Msg.GetReceipts() {
+			if out = append(out, newReceiptRow(r)); f.limit > 0 && len(out) == f.limit {
 				return "", true, nil
 			}
-			out = append(out, newReceiptRow(r))
 		}
 		return res.Msg.GetNextPageToken(), false, nil
 	})
-	slices.Reverse(out)
-	if f.limit > 0 && len(out) > f.limit {
-		out = out[:f.limit]
-	}
 	return out, err
 }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -33,7 +34,9 @@ func (s conflicts) List(ctx context.Context, req *connect.Request[pb.ListReceipt
 	if _, err := tokenIn(m.GetPage(), &from); err != nil {
 		return nil, err
 	}
-	f.Before = from.Before
+	if f.Before = from.Before; m.GetOldestFirst() {
+		f.Oldest, f.After = true, cmp.Or(from.Before, m.GetAfter())
+	}
 	for state, out := range receiptStates {
 		if out == m.GetState() {
 			f.State = state
@@ -66,6 +69,7 @@ func receiptOut(d *hub.Decision) *pb.Receipt {
 		Winner: d.Winner.Side, WinnerName: d.WinnerName, LoserName: d.LoserName, Transaction: d.Tx.String(), Device: d.Device.String(),
 		DeviceName: d.DeviceName, Undone: d.Undone, By: d.By, State: receiptStates[d.State()],
 	}
+	out.UndoneBy, out.UndoneAt = d.UndoneBy, timeOut(d.UndoneAt)
 	if d.Accepted != nil {
 		out.By, out.Note = d.Accepted.By, d.Accepted.Note
 	}

@@ -151,19 +151,45 @@ func (s *Service) person(ctx context.Context) (*call, error) {
 	return c, nil
 }
 
-func (s entrance) BeginTotp(ctx context.Context, _ *connect.Request[pb.BeginTotpRequest]) (*connect.Response[pb.BeginTotpResponse], error) {
-	c, err := s.person(ctx)
+func (s entrance) BeginTotp(ctx context.Context, req *connect.Request[pb.BeginTotpRequest]) (*connect.Response[pb.BeginTotpResponse], error) {
+	c, err := s.prover(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t, err := s.cfg.People.BeginTOTP(ctx, c.who.ID)
+	t, err := s.cfg.People.BeginTOTP(ctx, c.who.ID, req.Msg.GetPassword(), req.Msg.GetCode())
 	if err != nil {
-		return nil, s.explain(err, "person")
+		return nil, s.unproved(c, err)
 	}
 	return connect.NewResponse(&pb.BeginTotpResponse{Secret: t.Secret, Uri: t.URI}), nil
 }
 
 func (s entrance) FinishTotp(ctx context.Context, req *connect.Request[pb.FinishTotpRequest]) (*connect.Response[pb.Person], error) {
+	c, err := s.prover(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.cfg.People.FinishTOTP(ctx, c.who.ID, req.Msg.GetCode(), c.who.Session)
+	if err != nil {
+		return nil, s.unproved(c, err)
+	}
+	return s.own(p, nil)
+}
+
+func (s entrance) RemoveTotp(ctx context.Context, req *connect.Request[pb.RemoveTotpRequest]) (*connect.Response[pb.Person], error) {
+	c, err := s.prover(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.cfg.People.RemoveTOTP(ctx, c.who.ID, req.Msg.GetPassword(), req.Msg.GetCode(), c.who.Session)
+	if err != nil {
+		return nil, s.unproved(c, err)
+	}
+	return s.own(p, nil)
+}
+
+// prover is the call of a person who is about to prove that they are who they are, and
+// did not fail too often.
+func (s entrance) prover(ctx context.Context) (*call, error) {
 	c, err := s.person(ctx)
 	if err != nil {
 		return nil, err
@@ -171,27 +197,32 @@ func (s entrance) FinishTotp(ctx context.Context, req *connect.Request[pb.Finish
 	if err := s.gates.names.Allow(c.who.ID); err != nil {
 		return nil, s.explain(err, "")
 	}
-	p, err := s.cfg.People.FinishTOTP(ctx, c.who.ID, req.Msg.GetCode(), c.who.Session)
-	if wrong(err) {
+	return c, nil
+}
+
+// unproved is the answer to a proof that failed, which counts when it was wrong.
+func (s entrance) unproved(c *call, err error) error {
+	f := (*people.Fault)(nil)
+	switch {
+	case wrong(err):
 		s.gates.names.Failed(c.who.ID)
-		return nil, fault(connect.CodeInvalidArgument, "wrong-code", "the code is wrong", "give the one that the app shows now; look whether the clock of the phone is right")
+		return fault(connect.CodeInvalidArgument, "wrong-code", "the code is wrong", "give the one that the app shows now; look whether the clock of the phone is right")
+	case errors.As(err, &f) && f.Code == "wrong-password":
+		s.gates.names.Failed(c.who.ID)
 	}
-	return s.own(p, err)
+	return s.explain(err, "person")
 }
 
 func (s entrance) SetPassword(ctx context.Context, req *connect.Request[pb.SetPasswordRequest]) (*connect.Response[pb.Person], error) {
-	c, err := s.person(ctx)
+	c, err := s.prover(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.gates.names.Allow(c.who.ID); err != nil {
-		return nil, s.explain(err, "")
-	}
 	p, err := s.cfg.People.SetPassword(ctx, c.who.ID, req.Msg.GetOld(), req.Msg.GetNew(), c.who.Session)
-	if f := (*people.Fault)(nil); errors.As(err, &f) && f.Code == "wrong-password" {
-		s.gates.names.Failed(c.who.ID)
+	if err != nil {
+		return nil, s.unproved(c, err)
 	}
-	return s.own(p, err)
+	return s.own(p, nil)
 }
 
 // own answers with the person who changed something of their own.

@@ -173,6 +173,19 @@ func TestCodesOfTheApp(t *testing.T) {
 			t.Fatal("codes can be guessed without end")
 		}
 	}
+	w.clock.Advance(time.Hour)
+	proof := func(password, code string) string { return fmt.Sprintf(`{"password":%q,"code":%q}`, password, code) }
+	c = w.browser(ada)
+	c.refused("Entrance/BeginTotp", "{}", "wrong-password")
+	c.refused("Entrance/RemoveTotp", proof("not the password", code()), "wrong-password")
+	c.refused("Entrance/RemoveTotp", proof(good, "000000x"), "wrong-code")
+	if p := c.ok("Entrance/RemoveTotp", proof(good, code())); p["totp"] != nil {
+		t.Errorf("it is still on: %v", p)
+	}
+	if e := w.audit(); e.Action != "Entrance/RemoveTotp" || e.Who != "Ada" || e.Error != "" || strings.Contains(e.Before+e.After, good) {
+		t.Errorf("put down as %+v", e)
+	}
+	w.script(people.Admin).refused("Entrance/RemoveTotp", "{}", "not-a-person")
 	w.script(people.Admin).refused("Entrance/BeginTotp", "{}", "not-a-person")
 	w.script(people.Admin).refused("Entrance/FinishTotp", "{}", "not-a-person")
 }

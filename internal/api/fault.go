@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,15 @@ var kinds = map[people.Kind]connect.Code{
 	people.Stale: connect.CodeAborted, people.Unfit: connect.CodeFailedPrecondition, people.Busy: connect.CodeResourceExhausted,
 }
 
+// fieldHints say what to do about a field that is wrong.
+var fieldHints = map[string]string{
+	"table":  "the page Data, and tidemark data tables, show the tables that there are",
+	"column": "the page Data, and tidemark data tables, show a table's columns",
+	"key":    "give a value for each column of the key, in the table's order",
+	"grants": "name scopes of these kinds, or all",
+	"policy": "take one of those",
+}
+
 // explain turns an error of any room into what the caller hears. what names the thing
 // that may be missing: "device", "receipt" …
 func (s *Service) explain(err error, what string) error {
@@ -57,7 +67,7 @@ func (s *Service) explain(err error, what string) error {
 		}
 		return e
 	case errors.As(err, &in):
-		return badField(in.Field, in.Detail, "mend it, then try again")
+		return badField(in.Field, in.Detail, cmp.Or(fieldHints[in.Field], "correct it and try again"))
 	case errors.As(err, &w):
 		return fault(connect.CodeUnavailable, w.Code, w.Message, w.Hint)
 	case errors.Is(err, context.DeadlineExceeded):

@@ -45,25 +45,25 @@ func (s *Service) overview(v *sight) *pb.OverviewResponse {
 		out.Levels[name] = 0
 	}
 	for i := range v.devices {
-		d := v.devices[i].pb
-		out.Held += d.GetHeld()
-		if d.GetState() == pb.DeviceState_DEVICE_STATE_REVOKED {
+		d := &v.devices[i]
+		out.Held += count(d.Held)
+		if d.ID == h.UnsafeDevice {
+			out.UnsafeName = d.Name
+		}
+		if d.State == hub.Revoked {
 			continue
 		}
 		out.Devices++
-		if d.GetConnected() {
+		if d.Connected {
 			out.Connected++
 		}
-		if d.GetOutbox() > 0 {
+		if d.Status.OutboxDepth > 0 {
 			out.UnsafeDevices++
 		}
-		out.Levels[levelNames[d.GetLevel()]]++
+		out.Levels[levelNames[levelOut(d.Level)]]++
 	}
 	if !h.UnsafeDevice.IsZero() {
 		out.UnsafeDevice = h.UnsafeDevice.String()
-		if i, ok := v.byID[h.UnsafeDevice]; ok {
-			out.UnsafeName = v.devices[i].pb.GetName()
-		}
 	}
 	if h.Rollback != nil {
 		out.Behind = h.Rollback.String()
@@ -103,17 +103,23 @@ func memory() uint64 {
 	return m.Sys - m.HeapReleased
 }
 
+// levelOut is a level as messages have it.
+func levelOut(l hub.Level) pb.Level { return pb.Level(l) + pb.Level_LEVEL_OK }
+
 func deviceOut(d *hub.DeviceStatus) *pb.Device {
 	out := &pb.Device{
 		Id: d.ID.String(), Name: d.Name, State: stateNames[d.State], Reason: d.Reason, Grants: grantsOut(d.Grants),
 		Created: timeOut(d.Created), Seen: timeOut(d.Seen), Progress: timeOut(d.Progress), OldestUnsafe: spanOut(d.OldestUnsafe),
 		Outbox: d.Status.OutboxDepth, Quarantined: count(d.Quarantine), Behind: d.Behind, ClockOffset: spanOut(d.Offset), ClockAhead: d.ClockAhead,
 		Agent: d.Agent, Version: string(hub.DeviceVersion(&d.Device)), App: d.Status.App, Connected: d.Connected,
-		Schema: d.Schema, SchemaCurrent: d.Current, FreeDisk: d.Status.FreeDisk, Held: count(d.Held), Level: pb.Level(d.Level) + pb.Level_LEVEL_OK, Why: d.Why,
+		Schema: d.Schema, SchemaCurrent: d.Current, FreeDisk: d.Status.FreeDisk, Held: count(d.Held), Level: levelOut(d.Level), Why: d.Why,
 		Asked: strings.Join(d.Control.Asked, ", "),
 	}
 	if r := d.Status.Verified; r != nil {
 		out.Verified = &pb.VerifyReport{At: timeOut(r.At), Equal: r.Equal, Rows: r.Rows, Differing: r.Differing, Tables: r.Tables}
+	}
+	if d.Download != (hub.Download{}) && d.Connected {
+		out.Download = &pb.Download{Sent: d.Download.Sent, Size: d.Download.Size}
 	}
 	out.Restored = timeOut(d.Restored)
 	if !d.CopyOf.IsZero() {

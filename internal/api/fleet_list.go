@@ -6,10 +6,12 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 
 	"github.com/tidemark-sync/tidemark/internal/api/pb"
+	"github.com/tidemark-sync/tidemark/internal/hub"
 )
 
 // A place is where a device stands in a list: what comes first is smaller. It says
@@ -21,34 +23,45 @@ type place struct {
 	ID string `json:"i"`
 }
 
-func (p place) compare(q place) int {
+func (p *place) compare(q *place) int {
 	return cmp.Or(cmp.Compare(p.A, q.A), cmp.Compare(p.B, q.B), strings.Compare(p.S, q.S), strings.Compare(p.ID, q.ID))
 }
 
 // sorts give devices their places. All but worst count upwards.
-var sorts = map[string]func(*seenDevice) place{
-	"worst": func(d *seenDevice) place {
-		return place{A: -int64(d.pb.GetLevel()), B: d.unsafeSince(), S: strings.ToLower(d.pb.GetName())}
+var sorts = map[string]func(*sight, *hub.DeviceStatus) place{
+	"worst": func(v *sight, d *hub.DeviceStatus) place {
+		return place{A: -int64(d.Level), B: unsafeSince(v, d), S: strings.ToLower(d.Name)}
 	},
-	"name": func(d *seenDevice) place { return place{S: strings.ToLower(d.pb.GetName())} },
-	"seen": func(d *seenDevice) place { return place{A: d.pb.GetSeen().GetSeconds()} },
-	"unsafe": func(d *seenDevice) place {
-		return place{A: -d.unsafeSince(), S: strings.ToLower(d.pb.GetName())}
+	"name": func(_ *sight, d *hub.DeviceStatus) place { return place{S: strings.ToLower(d.Name)} },
+	"seen": func(_ *sight, d *hub.DeviceStatus) place { return place{A: seconds(d.Seen)} },
+	"unsafe": func(v *sight, d *hub.DeviceStatus) place {
+		return place{A: -unsafeSince(v, d), S: strings.ToLower(d.Name)}
 	},
-	"outbox":      func(d *seenDevice) place { return place{A: int64(min(d.pb.GetOutbox(), math.MaxInt64))} }, //nolint:gosec // cut
-	"quarantined": func(d *seenDevice) place { return place{A: int64(d.pb.GetQuarantined())} },
-	"clock":       func(d *seenDevice) place { return place{A: int64(d.pb.GetClockOffset().AsDuration())} },
-	"agent":       func(d *seenDevice) place { return place{S: d.pb.GetAgent()} },
-	"schema":      func(d *seenDevice) place { return place{S: d.pb.GetSchema()} },
+	"outbox": func(_ *sight, d *hub.DeviceStatus) place {
+		return place{A: int64(min(d.Status.OutboxDepth, math.MaxInt64))}
+	}, //nolint:gosec // cut
+	"quarantined": func(_ *sight, d *hub.DeviceStatus) place { return place{A: int64(d.Quarantine)} },
+	"clock":       func(_ *sight, d *hub.DeviceStatus) place { return place{A: int64(d.Offset)} },
+	"agent":       func(_ *sight, d *hub.DeviceStatus) place { return place{S: d.Agent} },
+	"schema":      func(_ *sight, d *hub.DeviceStatus) place { return place{S: d.Schema} },
+}
+
+// seconds is a time in seconds; 0: never.
+func seconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
 }
 
 // unsafeSince is when a device's oldest unsafe change was made, to the second: the age
 // that it tells is no more exact.
-func (d *seenDevice) unsafeSince() int64 {
-	if d.since.IsZero() {
+func unsafeSince(v *sight, d *hub.DeviceStatus) int64 {
+	since := v.since(d)
+	if since.IsZero() {
 		return math.MaxInt64
 	}
-	return d.since.Unix()
+	return since.Unix()
 }
 
 // listToken is where a page of devices ends.
@@ -61,8 +74,7 @@ func (s fleet) List(ctx context.Context, req *connect.Request[pb.ListDevicesRequ
 	m := req.Msg
 	name := cmp.Or(m.GetSort(), "worst")
 	key, turned := strings.CutPrefix(name, "-")
-	of, ok := sorts[key]
-	if !ok {
+	if sorts[key] == nil {
 		return nil, badField("sort", "devices cannot be sorted by "+key, "use worst, name, seen, unsafe, outbox, quarantined, clock, agent or schema")
 	}
 	var from listToken
@@ -77,12 +89,12 @@ func (s fleet) List(ctx context.Context, req *connect.Request[pb.ListDevicesRequ
 	if err != nil {
 		return nil, err
 	}
-	list := selected(v, m, of, turned)
+	list := selected(v, m, key, turned)
 	out := &pb.ListDevicesResponse{Total: count(len(list))}
 	at := 0
 	if more {
 		at, _ = slices.BinarySearchFunc(list, from.Last, func(r ranked, p place) int {
-			if c := turn(r.place.compare(p), turned); c != 0 {
+			if c := turn(r.place.compare(&p), turned); c != 0 {
 				return c
 			}
 			return -1 // after it
@@ -90,7 +102,7 @@ func (s fleet) List(ctx context.Context, req *connect.Request[pb.ListDevicesRequ
 	}
 	end := min(at+pageSize(m.GetPage()), len(list))
 	for _, r := range list[at:end] {
-		out.Devices = append(out.Devices, r.device)
+		out.Devices = append(out.Devices, deviceOut(r.device))
 	}
 	if end < len(list) {
 		out.NextPageToken = tokenOut(listToken{Sort: name, Last: list[end-1].place})
@@ -101,7 +113,7 @@ func (s fleet) List(ctx context.Context, req *connect.Request[pb.ListDevicesRequ
 // ranked is a device and its place.
 type ranked struct {
 	place  place
-	device *pb.Device
+	device *hub.DeviceStatus
 }
 
 func turn(c int, turned bool) int {
@@ -112,32 +124,24 @@ func turn(c int, turned bool) int {
 }
 
 // selected are the devices that a request wants, in its order.
-func selected(v *sight, m *pb.ListDevicesRequest, of func(*seenDevice) place, turned bool) []ranked {
+func selected(v *sight, m *pb.ListDevicesRequest, key string, turned bool) []ranked {
+	all := v.order(key, sorts[key])
 	search := strings.Fields(strings.ToLower(m.GetSearch()))
-	list := make([]ranked, 0, len(v.devices))
-	for i := range v.devices {
-		d := &v.devices[i]
-		if !wanted(d, m, search) {
-			continue
+	list := make([]ranked, 0, len(all))
+	for i := range all {
+		r := &all[i]
+		if turned { // no two places are equal
+			r = &all[len(all)-1-i]
 		}
-		p := of(d)
-		p.ID = d.pb.GetId()
-		list = append(list, ranked{p, d.pb})
+		if wanted(r.device, m) && finds(r.device, search) {
+			list = append(list, *r)
+		}
 	}
-	slices.SortFunc(list, func(x, y ranked) int { return turn(x.place.compare(y.place), turned) })
 	return list
 }
 
-func wanted(d *seenDevice, m *pb.ListDevicesRequest, search []string) bool {
-	if len(m.GetStates()) > 0 && !slices.Contains(m.GetStates(), d.pb.GetState()) ||
-		len(m.GetLevels()) > 0 && !slices.Contains(m.GetLevels(), d.pb.GetLevel()) ||
-		m.GetConnectedOnly() && !d.pb.GetConnected() {
-		return false
-	}
-	for _, word := range search {
-		if !strings.Contains(d.find, word) {
-			return false
-		}
-	}
-	return true
+func wanted(d *hub.DeviceStatus, m *pb.ListDevicesRequest) bool {
+	return (len(m.GetStates()) == 0 || slices.Contains(m.GetStates(), stateNames[d.State])) &&
+		(len(m.GetLevels()) == 0 || slices.Contains(m.GetLevels(), levelOut(d.Level))) &&
+		(!m.GetConnectedOnly() || d.Connected)
 }

@@ -228,6 +228,9 @@ func (g *guard) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 		ctx, c, err := g.admit(ctx, m, req.Header(), req.Peer().Addr)
 		var res connect.AnyResponse
 		if err == nil {
+			err = g.intend(ctx, m, c, req.Any())
+		}
+		if err == nil {
 			res, err = next(ctx, req)
 		}
 		if e := g.note(ctx, m, c, err); err == nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidemark-sync/tidemark/internal/api/pb"
 	"github.com/tidemark-sync/tidemark/internal/api/pb/pbconnect"
+	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/people"
 	wirepb "github.com/tidemark-sync/tidemark/internal/wire/pb"
 )
@@ -147,5 +148,32 @@ func TestAllThatWritesIsPutDown(t *testing.T) {
 	}
 	if _, err := w.book.CheckAudit(w.ctx); err != nil {
 		t.Error(err)
+	}
+}
+
+// An act is put down before it is done, and what is put down goes when it is.
+func TestNothingIsDoneThatTheAuditWouldLack(t *testing.T) {
+	w := newWorld(t)
+	op := w.browser(w.admin())
+	begun := func() (ids []string) {
+		w.must(w.store.View(w.ctx, func(v hub.View) (err error) {
+			ids, err = v.IDs("audit-intent", "", "", 10)
+			return err
+		}))
+		return ids
+	}
+	op.ok("Fleet/Add", `{"name":"till 1","grants":[{"scope":"all","read":true}]}`)
+	op.refused("Fleet/Revoke", `{"id":"nobody"}`, "no-such-device")
+	if left := begun(); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+	w.stop = errors.New("the disk is full")
+	a := op.call("Fleet/Add", `{"name":"till 2","grants":[{"scope":"all","read":true}]}`)
+	w.stop = nil
+	if a.code != "audit" {
+		t.Errorf("without an audit: %d %s", a.status, a.body)
+	}
+	if l := op.ok("Fleet/List", `{}`)["devices"].([]any); len(l) != 1 {
+		t.Errorf("there are %d devices", len(l))
 	}
 }

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"io/fs"
@@ -13,8 +11,12 @@ import (
 	"sync"
 )
 
-// nonceMark is what index.html has in the place of the nonce.
-const nonceMark = "__NONCE__"
+// What index.html has in the place of the nonce, and of whether who asks seems to be
+// logged in ("yes"): the page then asks for what it will show before it is there itself.
+const (
+	nonceMark = "__NONCE__"
+	inMark    = "__IN__"
+)
 
 // unbuilt stands in the console's place in a binary without it.
 const unbuilt = `<!doctype html>
@@ -31,9 +33,14 @@ type page struct {
 
 // An asset is one file.
 type asset struct {
-	body, packed []byte // packed with gzip; nil where that does not pay
-	kind, tag    string
+	body      []byte
+	packed    map[string][]byte // by encoding; empty where packing does not pay
+	kind, tag string
 }
+
+// packings are how files may be packed, best first, and how the names end of those that
+// the build packed.
+var packings = []struct{ encoding, ending string }{{"br", ".br"}, {"gzip", ".gz"}}
 
 // textual are the endings of files that are worth packing.
 var textual = map[string]string{
@@ -50,24 +57,34 @@ func readAssets(files fs.FS) map[string]*asset {
 	out := map[string]*asset{}
 	if files != nil {
 		_ = fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || strings.HasPrefix(path.Base(name), ".") {
+			if err != nil || d.IsDir() || strings.HasPrefix(path.Base(name), ".") || packed(name) {
 				return nil //nolint:nilerr // it is not there, then
 			}
 			if body, err := fs.ReadFile(files, name); err == nil {
-				out["/"+name] = newAsset(name, body)
+				out["/"+name] = newAsset(files, name, body)
 			}
 			return nil
 		})
 	}
 	if out["/index.html"] == nil {
-		out["/index.html"] = newAsset("index.html", []byte(unbuilt))
+		out["/index.html"] = newAsset(nil, "index.html", []byte(unbuilt))
 	}
 	return out
 }
 
-func newAsset(name string, body []byte) *asset {
+// packed reports whether a file is another one, packed.
+func packed(name string) bool {
+	for _, p := range packings {
+		if strings.HasSuffix(name, p.ending) {
+			return true
+		}
+	}
+	return false
+}
+
+func newAsset(files fs.FS, name string, body []byte) *asset {
 	sum := sha256.Sum256(body)
-	a := &asset{body: body, tag: `"` + hex.EncodeToString(sum[:12]) + `"`}
+	a := &asset{body: body, tag: `"` + hex.EncodeToString(sum[:12]) + `"`, packed: map[string][]byte{}}
 	kind, text := textual[path.Ext(name)]
 	if a.kind = kind; !text {
 		if a.kind = mime.TypeByExtension(path.Ext(name)); a.kind == "" {
@@ -75,13 +92,13 @@ func newAsset(name string, body []byte) *asset {
 		}
 		return a
 	}
-	var b bytes.Buffer
-	z, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
-	if err != nil {
-		return a
-	}
-	if _, err = z.Write(body); err == nil && z.Close() == nil && b.Len() < len(body) {
-		a.packed = b.Bytes()
+	for _, p := range packings {
+		if files == nil {
+			break
+		}
+		if b, err := fs.ReadFile(files, name+p.ending); err == nil {
+			a.packed[p.encoding] = b
+		}
 	}
 	return a
 }
@@ -91,7 +108,7 @@ func (p *page) serve(w http.ResponseWriter, r *http.Request, nonce string) {
 	assets := p.load()
 	a := assets[path.Clean(r.URL.Path)]
 	if a == nil && path.Ext(r.URL.Path) == "" || r.URL.Path == "/index.html" {
-		p.index(w, assets["/index.html"], nonce)
+		p.index(w, r, assets["/index.html"], nonce)
 		return
 	}
 	if a == nil {
@@ -112,16 +129,34 @@ func (p *page) serve(w http.ResponseWriter, r *http.Request, nonce string) {
 		return
 	}
 	body := a.body
-	if a.packed != nil && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-		h.Set("Content-Encoding", "gzip")
-		body = a.packed
+	for _, p := range packings {
+		if b := a.packed[p.encoding]; b != nil && accepts(r, p.encoding) {
+			h.Set("Content-Encoding", p.encoding)
+			body = b
+			break
+		}
 	}
 	_, _ = w.Write(body) // a caller that went away misses nothing
 }
 
+// accepts reports whether who asks takes an encoding. Who says how much they like it
+// (";q=") is no browser, and gets what needs no unpacking.
+func accepts(r *http.Request, encoding string) bool {
+	for e := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
+		if strings.TrimSpace(e) == encoding {
+			return true
+		}
+	}
+	return false
+}
+
 // index is the one file that is different each time: the nonce is in it.
-func (p *page) index(w http.ResponseWriter, a *asset, nonce string) {
+func (p *page) index(w http.ResponseWriter, r *http.Request, a *asset, nonce string) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(bytes.ReplaceAll(a.body, []byte(nonceMark), []byte(nonce))) // a caller that went away misses nothing
+	in := ""
+	if _, err := r.Cookie(cookieName); err == nil { // whether it still counts is found out when it is used
+		in = "yes"
+	}
+	_, _ = strings.NewReplacer(nonceMark, nonce, inMark, in).WriteString(w, string(a.body)) // a caller that went away misses nothing
 }

@@ -36,9 +36,12 @@ func (p *unsafePast) list() []*pb.UnsafePoint {
 	return slices.Clone(p.points)
 }
 
-// Sample notes the fleet's state for Overview's history. The process around the hub
-// calls it once a minute.
+// Sample notes the fleet's state for Overview's history, and acts that were cut off for
+// the audit. The process around the hub calls it once a minute.
 func (s *Service) Sample(ctx context.Context) error {
+	if err := s.cfg.People.SettleIntents(ctx); err != nil {
+		return err
+	}
 	v, err := s.look(ctx)
 	if err != nil {
 		return err

@@ -87,7 +87,7 @@ func (s *Service) names(ctx context.Context) (map[change.DeviceID]string, error)
 	}
 	out := make(map[change.DeviceID]string, len(v.devices))
 	for i := range v.devices {
-		out[v.devices[i].id] = v.devices[i].pb.GetName()
+		out[v.devices[i].ID] = v.devices[i].Name
 	}
 	return out, nil
 }

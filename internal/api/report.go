@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"connectrpc.com/connect"
 
@@ -189,9 +190,9 @@ func (v *sight) byStart(text string) (found []change.DeviceID) {
 	if len(text) < least {
 		return nil
 	}
-	for _, d := range v.devices {
-		if id := d.id.String(); len(id) >= len(text) && id[:len(text)] == text {
-			found = append(found, d.id)
+	for i := range v.devices {
+		if id := v.devices[i].ID; strings.HasPrefix(id.String(), text) {
+			found = append(found, id)
 		}
 	}
 	return found

@@ -109,9 +109,9 @@ func (s *Service) deviceOf(ctx context.Context, text string) (change.DeviceID, e
 		return change.DeviceID{}, err
 	}
 	var found []change.DeviceID
-	for _, d := range v.devices {
-		if d.pb.GetName() == text {
-			found = append(found, d.id)
+	for i := range v.devices {
+		if v.devices[i].Name == text {
+			found = append(found, v.devices[i].ID)
 		}
 	}
 	if len(found) == 0 {

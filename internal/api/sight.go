@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,16 +19,39 @@ type sight struct {
 	cost    time.Duration // how long it took
 	stirs   int
 	health  *hub.Health
-	devices []seenDevice
-	byID    map[change.DeviceID]int
+	devices []hub.DeviceStatus // the health's
+
+	mu     sync.Mutex
+	orders map[string][]ranked // by sort, as lists ask for them; guarded by mu
 }
 
-// A seenDevice is a device with what lists search and sort by.
-type seenDevice struct {
-	id    change.DeviceID
-	pb    *pb.Device
-	find  string    // lower case: name, id, scopes
-	since time.Time // of its oldest unsafe change; zero: none
+// order is the devices in an order.
+func (v *sight) order(key string, of func(*sight, *hub.DeviceStatus) place) []ranked {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if list, ok := v.orders[key]; ok {
+		return list
+	}
+	list := make([]ranked, len(v.devices))
+	for i := range v.devices {
+		d := &v.devices[i]
+		list[i] = ranked{of(v, d), d}
+		list[i].place.ID = d.ID.String()
+	}
+	slices.SortFunc(list, func(x, y ranked) int { return x.place.compare(&y.place) })
+	if v.orders == nil {
+		v.orders = map[string][]ranked{}
+	}
+	v.orders[key] = list
+	return list
+}
+
+// since is when a device's oldest unsafe change was made; zero: it has none.
+func (v *sight) since(d *hub.DeviceStatus) time.Time {
+	if d.OldestUnsafe <= 0 {
+		return time.Time{}
+	}
+	return v.health.At.Add(-d.OldestUnsafe)
 }
 
 // sightFor is how long a sight serves: computing one of ten thousand devices takes a
@@ -122,27 +146,26 @@ func (s *Service) see(ctx context.Context) (*sight, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &sight{health: health, devices: make([]seenDevice, len(health.Devices)), byID: make(map[change.DeviceID]int, len(health.Devices))}
-	for i := range health.Devices {
-		d := &health.Devices[i]
-		out := deviceOut(d)
-		one := seenDevice{id: d.ID, pb: out, find: finding(out)}
-		if d.OldestUnsafe > 0 {
-			one.since = health.At.Add(-d.OldestUnsafe)
-		}
-		v.devices[i] = one
-		v.byID[d.ID] = i
-	}
-	return v, nil
+	return &sight{health: health, devices: health.Devices}, nil
 }
 
-// finding is what a search looks at.
-func finding(d *pb.Device) string {
-	parts := []string{d.GetName(), d.GetId()}
-	for _, g := range d.GetGrants() {
-		parts = append(parts, g.GetScope())
+// finds reports whether all words, in lower case, are in a device's name, id or scopes.
+func finds(d *hub.DeviceStatus, words []string) bool {
+	if len(words) == 0 {
+		return true
 	}
-	return strings.ToLower(strings.Join(parts, "\n"))
+	parts := make([]string, 0, 2+len(d.Grants))
+	parts = append(parts, d.Name, d.ID.String())
+	for _, g := range d.Grants {
+		parts = append(parts, string(g.Scope))
+	}
+	text := strings.ToLower(strings.Join(parts, "\n"))
+	for _, w := range words {
+		if !strings.Contains(text, w) {
+			return false
+		}
+	}
+	return true
 }
 
 // one is a device as it is now.

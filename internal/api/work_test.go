@@ -66,7 +66,14 @@ func TestConflictsAreLookedAtUndoneAndAccepted(t *testing.T) {
 	op.refused("Conflicts/Get", `{"id":"x"}`, "no-such-receipt")
 	op.refused("Conflicts/Undo", `{"id":"x"}`, "no-such-receipt")
 	op.refused("Conflicts/List", `{"device":"nobody"}`, "no-such-device")
-	if l, _ := op.ok("Conflicts/List", `{"state":"RECEIPT_STATE_ACCEPTED"}`)["receipts"].([]any); len(l) != 2 || l[0].(map[string]any)["by"] != "Ben" || l[0].(map[string]any)["note"] != "seen" {
+	oldest := op.ok("Conflicts/List", `{"oldestFirst":true,"page":{"pageSize":1}}`)
+	second := op.ok("Conflicts/List", fmt.Sprintf(`{"oldestFirst":true,"page":{"pageSize":1,"pageToken":%q}}`, oldest["nextPageToken"]))
+	first := oldest["receipts"].([]any)[0].(map[string]any)["id"]
+	after := op.ok("Conflicts/List", fmt.Sprintf(`{"oldestFirst":true,"page":{"pageSize":1},"after":%q}`, first))
+	if a, b := second["receipts"].([]any)[0].(map[string]any)["id"], after["receipts"].([]any)[0].(map[string]any)["id"]; a != b || a == first {
+		t.Errorf("oldest first: %v, then %v and %v", first, a, b)
+	}
+	if l, _ := op.ok("Conflicts/List", `{"state":"RECEIPT_STATE_ACCEPTED"}`)["receipts"].([]any); len(l) != 3 || l[0].(map[string]any)["kind"] != "undo" || l[1].(map[string]any)["by"] != "Ben" || l[1].(map[string]any)["note"] != "seen" {
 		t.Errorf("accepted are %v", l)
 	}
 	if w := op.ok("Conflicts/WhatIf", `{"table":"item","column":"note","policy":"edge"}`); w["lookedAt"] != 3.0 || w["differ"] == nil || w["cases"].([]any)[0].(map[string]any)["winner"] != "edge" {

@@ -42,6 +42,20 @@ type world struct {
 	service *Service
 	server  *httptest.Server
 	local   *Clients
+	stop    error // of what people's book writes
+}
+
+// stopping is a store that fails when the world says so.
+type stopping struct {
+	*sqlitestore.Store
+	w *world
+}
+
+func (s stopping) Update(ctx context.Context, fn func(hub.Tx) error) error {
+	if s.w.stop != nil {
+		return s.w.stop
+	}
+	return s.Store.Update(ctx, fn)
 }
 
 // around is what serves the hub.
@@ -74,7 +88,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() { _ = w.store.Close() })
 	w.hub, err = hub.New(w.ctx, hub.Config{Store: w.store, Rules: rules, Clock: w.clock, Rand: rand.Reader, DDL: w.store.DDL, Name: "test hub"})
 	w.must(err)
-	w.book, err = people.New(people.Config{Store: w.store, Clock: w.clock, Rand: rand.Reader, Key: make([]byte, 32), Cost: people.Cost{Time: 1, Memory: 64, Threads: 1}})
+	w.book, err = people.New(people.Config{Store: stopping{w.store, w}, Clock: w.clock, Rand: rand.Reader, Key: make([]byte, 32), Cost: people.Cost{Time: 1, Memory: 64, Threads: 1}})
 	w.must(err)
 	w.service, err = New(Config{Hub: w.hub, People: w.book, Serving: around{w.store}, Clock: w.clock, Name: "test hub", Version: "v1", URL: "https://hub.example.com"})
 	w.must(err)
@@ -82,8 +96,9 @@ func newWorld(t *testing.T) *world {
 	keeper, err := NewKeeper(KeeperConfig{Dir: filepath.Join(t.TempDir(), "tls"), Clock: clock.System{}})
 	w.must(err)
 	door, err := NewDoor(DoorConfig{Service: w.service, Keeper: keeper, Rand: rand.Reader, Page: fstest.MapFS{
-		"index.html":        {Data: []byte(`<meta name="csp-nonce" content="__NONCE__">` + strings.Repeat(" ", 2000))},
-		"assets/app-1a.js":  {Data: []byte(strings.Repeat("let a = 1;\n", 500))},
+		"index.html":          {Data: []byte(`<html data-in="__IN__"><meta name="csp-nonce" content="__NONCE__">` + strings.Repeat(" ", 2000))},
+		"assets/app-1a.js":    {Data: []byte(strings.Repeat("let a = 1;\n", 500))},
+		"assets/app-1a.js.gz": {Data: []byte("packed with gzip")}, "assets/app-1a.js.br": {Data: []byte("packed with brotli")},
 		"assets/pic-2b.png": {Data: []byte("\x89PNG")},
 		".keep":             {Data: []byte("secret")},
 	}})

@@ -29,6 +29,9 @@ type Entry struct {
 	From    string    `json:"from,omitempty"`    // address
 	Prev    string    `json:"prev"`              // hash of the entry before
 	Hash    string    `json:"hash"`              // of all of this but itself
+
+	// Intent names what Intend put down of the act, which the entry takes the place of.
+	Intent string `json:"-"`
 }
 
 // head is where the audit ends.
@@ -55,28 +58,40 @@ func (e *Entry) sum() string {
 
 // Note adds an entry. N, At, Prev and Hash are filled in.
 func (b *Book) Note(ctx context.Context, e Entry) error {
-	e.Before, e.After = cut(e.Before, mostJSON), cut(e.After, mostJSON)
-	e.Who, e.Subject, e.Error, e.From = cut(e.Who, mostText), cut(e.Subject, mostText), cut(e.Error, mostText), cut(e.From, mostText)
 	e.At = b.cfg.Clock.Now().UTC()
-	err := b.cfg.Store.Update(ctx, func(tx hub.Tx) error {
-		last, err := get[head](tx, kindHead, "")
-		if err != nil {
-			return err
-		}
-		if last == nil {
-			last = &head{}
-		}
-		e.N, e.Prev = last.N+1, last.Hash
-		e.Hash = e.sum()
-		if err := put(tx, kindAudit, entryID(e.N), e); err != nil {
-			return err
-		}
-		return put(tx, kindHead, "", head{N: e.N, Hash: e.Hash})
-	})
-	if err != nil {
+	if err := b.cfg.Store.Update(ctx, e.add); err != nil {
 		return fmt.Errorf("put %s down in the audit: %w", e.Action, err)
 	}
 	return nil
+}
+
+// trim keeps to what the audit keeps of one thing.
+func (e *Entry) trim() {
+	e.Before, e.After = cut(e.Before, mostJSON), cut(e.After, mostJSON)
+	e.Who, e.Subject, e.Error, e.From = cut(e.Who, mostText), cut(e.Subject, mostText), cut(e.Error, mostText), cut(e.From, mostText)
+}
+
+// add adds an entry at the audit's end, in the place of its intent.
+func (e *Entry) add(tx hub.Tx) error {
+	e.trim()
+	last, err := get[head](tx, kindHead, "")
+	if err != nil {
+		return err
+	}
+	if last == nil {
+		last = &head{}
+	}
+	e.N, e.Prev = last.N+1, last.Hash
+	e.Hash = e.sum()
+	if e.Intent != "" {
+		if err := tx.PutRecord(kindIntent, e.Intent, nil); err != nil {
+			return fmt.Errorf("remove %s %s: %w", kindIntent, e.Intent, err)
+		}
+	}
+	if err := put(tx, kindAudit, entryID(e.N), e); err != nil {
+		return err
+	}
+	return put(tx, kindHead, "", head{N: e.N, Hash: e.Hash})
 }
 
 // cut keeps a text to so many bytes. JSON that was cut says so.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/people"
@@ -134,5 +135,48 @@ func TestTheAuditCutsWhatIsTooLong(t *testing.T) {
 	}
 	if people.JSON(func() {}) != "" {
 		t.Error("what is no JSON became some")
+	}
+}
+
+// A process that ends between an act and its entry leaves a trace.
+func TestAnActThatWasCutOffIsInTheAudit(t *testing.T) {
+	w := newWorld(t)
+	w.note(1)
+	e := people.Entry{Who: "Mia", Action: "Fleet/Revoke", Subject: "till 7"}
+	w.must(w.book.Intend(w.ctx, &e))
+	done := people.Entry{Who: "Mia", Action: "Fleet/Pause", Subject: "till 8"}
+	w.must(w.book.Intend(w.ctx, &done))
+	w.must(w.book.Note(w.ctx, done))
+	book := w.another() // the process that comes after
+	w.must(book.SettleIntents(w.ctx))
+	if n, err := book.CheckAudit(w.ctx); n != 2 || err != nil {
+		t.Fatalf("while it may be under way: %d entries, %v", n, err)
+	}
+	w.clock.Advance(11 * time.Minute)
+	w.must(book.SettleIntents(w.ctx))
+	w.must(book.SettleIntents(w.ctx))
+	list, _, err := book.Audit(w.ctx, people.AuditFilter{})
+	w.must(err)
+	if len(list) != 3 || list[0].Action != "Fleet/Revoke" || list[0].Subject != "till 7" || list[0].Who != "Mia" || !strings.Contains(list[0].Error, "look whether it was done") {
+		t.Errorf("afterwards: %+v", list)
+	}
+	if _, err := book.CheckAudit(w.ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// Without a hub that settles them, the next act does.
+func TestTheNextActSettlesTheOneThatWasCutOff(t *testing.T) {
+	w := newWorld(t)
+	e := people.Entry{Who: "Mia", Action: "Fleet/Revoke"}
+	w.must(w.book.Intend(w.ctx, &e))
+	w.clock.Advance(11 * time.Minute)
+	next := people.Entry{Who: "Tom", Action: "Fleet/Pause"}
+	w.must(w.book.Intend(w.ctx, &next))
+	w.must(w.book.Note(w.ctx, next))
+	list, _, err := w.book.Audit(w.ctx, people.AuditFilter{})
+	w.must(err)
+	if len(list) != 2 || list[0].Action != "Fleet/Pause" || list[0].Error != "" || list[1].Action != "Fleet/Revoke" || list[1].Error == "" {
+		t.Errorf("the audit: %+v", list)
 	}
 }

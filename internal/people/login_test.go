@@ -73,7 +73,7 @@ func code(t *testing.T, secret string, at time.Time) string {
 // withTOTP gives a person an authenticator app, and returns its secret.
 func (w *world) withTOTP(p *people.Person) string {
 	w.t.Helper()
-	q, err := w.book.BeginTOTP(w.ctx, p.ID)
+	q, err := w.book.BeginTOTP(w.ctx, p.ID, "", "")
 	w.must(err)
 	_, err = w.book.FinishTOTP(w.ctx, p.ID, code(w.t, q.Secret, w.clock.Now()), "")
 	w.must(err)
@@ -142,7 +142,7 @@ func TestTOTPMustBeProvenFirst(t *testing.T) {
 	s := w.session(ada)
 	_, err := w.book.FinishTOTP(w.ctx, ada.ID, "123456", "")
 	w.refused(err, "no-totp")
-	q, err := w.book.BeginTOTP(w.ctx, ada.ID)
+	q, err := w.book.BeginTOTP(w.ctx, ada.ID, "", "")
 	w.must(err)
 	if raw, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(q.Secret); err != nil || len(raw) != 20 {
 		t.Errorf("the secret %q has %d bytes: %v", q.Secret, len(raw), err)
@@ -159,8 +159,54 @@ func TestTOTPMustBeProvenFirst(t *testing.T) {
 	_, err = w.book.FinishTOTP(w.ctx, ada.ID, code(t, q.Secret, w.clock.Now()), "")
 	w.must(err)
 	w.out(s)
-	_, err = w.book.BeginTOTP(w.ctx, "nobody")
+	_, err = w.book.BeginTOTP(w.ctx, "nobody", "", "")
 	w.refused(err, "no-such-person")
+}
+
+func TestTOTPIsTakenAwayByItsOwnerAlone(t *testing.T) {
+	w := newWorld(t)
+	ada := w.admin("Ada")
+	_, err := w.book.RemoveTOTP(w.ctx, ada.ID, good, "123456", "")
+	w.refused(err, "no-totp")
+	secret := w.withTOTP(ada)
+	other, own := w.session(ada), w.session(ada)
+	now := func() string { return code(t, secret, w.clock.Now()) }
+	for what, try := range map[string]func(password, code string) error{
+		"replace": func(password, code string) error {
+			_, err := w.book.BeginTOTP(w.ctx, ada.ID, password, code)
+			return err
+		},
+		"remove": func(password, code string) error {
+			_, err := w.book.RemoveTOTP(w.ctx, ada.ID, password, code, "")
+			return err
+		},
+	} {
+		if err := try("not the password", now()); err == nil {
+			t.Errorf("%s without the password", what)
+		}
+		w.refused(try("not the password", now()), "wrong-password")
+		w.refused(try(good, ""), "wrong-code")
+		w.refused(try(good, "000000"), "wrong-code")
+	}
+	q, err := w.book.BeginTOTP(w.ctx, ada.ID, good, now())
+	w.must(err)
+	w.clock.Advance(2 * time.Minute)
+	_, err = w.book.FinishTOTP(w.ctx, ada.ID, code(t, q.Secret, w.clock.Now()), own)
+	w.must(err)
+	secret = q.Secret
+	w.out(other)
+	w.clock.Advance(2 * time.Minute)
+	p, err := w.book.RemoveTOTP(w.ctx, ada.ID, good, now(), own)
+	w.must(err)
+	if p.TOTP {
+		t.Error("it is still on")
+	}
+	if _, err := w.book.Login(w.ctx, "Ada", good, ""); err != nil {
+		t.Errorf("a login without a code: %v", err)
+	}
+	if !w.book.Spent() || w.book.Spent() {
+		t.Error("the memory of passwords is told once")
+	}
 }
 
 func TestFewPasswordsAreTriedAtOnce(t *testing.T) {

@@ -42,6 +42,7 @@ type hasher struct {
 	cost    Cost
 	turn    chan struct{}
 	waiting atomic.Int32
+	spent   atomic.Bool // memory, since somebody asked
 }
 
 func newHasher(cost Cost) *hasher {
@@ -71,8 +72,13 @@ func (h *hasher) derive(ctx context.Context, password string, salt []byte, c Cos
 		return nil, ctx.Err()
 	}
 	defer func() { <-h.turn }()
+	h.spent.Store(true)
 	return argon2.IDKey([]byte(password), salt, c.Time, c.Memory, c.Threads, hashSize), nil
 }
+
+// Spent reports whether passwords were tried since it was asked last: each one leaves
+// garbage of more than all that a hub of ten thousand devices keeps.
+func (b *Book) Spent() bool { return b.hasher.spent.Swap(false) }
 
 // text is a hash in the usual form: $argon2id$v=19$m=65536,t=2,p=2$salt$hash.
 func (c Cost) text(salt, sum []byte) string {

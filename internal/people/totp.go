@@ -33,8 +33,12 @@ type TOTP struct {
 	URI    string // otpauth://
 }
 
-// BeginTOTP proposes a secret, which counts once a code of it was given.
-func (b *Book) BeginTOTP(ctx context.Context, id string) (*TOTP, error) {
+// BeginTOTP proposes a secret, which counts once a code of it was given. Who has one
+// already proves with it, and with the password, that it is really them.
+func (b *Book) BeginTOTP(ctx context.Context, id, password, code string) (*TOTP, error) {
+	if err := b.reallyOwner(ctx, id, password); err != nil {
+		return nil, err
+	}
 	raw, err := b.draw(totpSize)
 	if err != nil {
 		return nil, err
@@ -44,6 +48,9 @@ func (b *Book) BeginTOTP(ctx context.Context, id string) (*TOTP, error) {
 	err = b.cfg.Store.Update(ctx, func(tx hub.Tx) error {
 		r, err := readPerson(tx, id)
 		if err != nil {
+			return err
+		}
+		if err := b.useCode(r, code); err != nil {
 			return err
 		}
 		name, r.Totp.Pending = r.Name, b.sealer.seal([]byte(text), "totp "+id)
@@ -70,6 +77,41 @@ func (b *Book) FinishTOTP(ctx context.Context, id, code, keep string) (*Person, 
 		r.Totp = totpState{Secret: r.Totp.Pending, Step: step}
 		return endSessions(tx, id, keep)
 	})
+}
+
+// RemoveTOTP ends that logins need a code. Other sessions of the person end.
+func (b *Book) RemoveTOTP(ctx context.Context, id, password, code, keep string) (*Person, error) {
+	if err := b.reallyOwner(ctx, id, password); err != nil {
+		return nil, err
+	}
+	return b.change(ctx, id, "", func(tx hub.Tx, r *record) error {
+		if len(r.Totp.Secret) == 0 {
+			return unfit("no-totp", "logins need no code", "there is nothing to remove")
+		}
+		if err := b.useCode(r, code); err != nil {
+			return err
+		}
+		r.Totp = totpState{Step: r.Totp.Step}
+		return endSessions(tx, id, keep)
+	})
+}
+
+// reallyOwner tries the password of a person who has TOTP: whoever came by a session must
+// not be able to take that away.
+func (b *Book) reallyOwner(ctx context.Context, id, password string) error {
+	var r *record
+	err := b.cfg.Store.View(ctx, func(v hub.View) (err error) {
+		r, err = readPerson(v, id)
+		return err
+	})
+	if err != nil || len(r.Totp.Secret) == 0 || r.Password == "" {
+		return err
+	}
+	ok, err := b.hasher.try(ctx, password, r.Password)
+	if err == nil && !ok {
+		err = invalid("wrong-password", "the password is wrong", "an admin can reset it when it was lost")
+	}
+	return err
 }
 
 // useCode takes a code of a person who has TOTP.

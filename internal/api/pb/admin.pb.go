@@ -875,8 +875,11 @@ func (x *RemovePasskeyRequest) GetId() string {
 	return ""
 }
 
+// To replace what is there takes the password, where there is one, and a code.
 type BeginTotpRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Password      string                 `protobuf:"bytes,1,opt,name=password,proto3" json:"password,omitempty"`
+	Code          string                 `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -909,6 +912,20 @@ func (x *BeginTotpRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use BeginTotpRequest.ProtoReflect.Descriptor instead.
 func (*BeginTotpRequest) Descriptor() ([]byte, []int) {
 	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *BeginTotpRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *BeginTotpRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
 }
 
 type BeginTotpResponse struct {
@@ -1007,6 +1024,58 @@ func (x *FinishTotpRequest) GetCode() string {
 	return ""
 }
 
+type RemoveTotpRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Password      string                 `protobuf:"bytes,1,opt,name=password,proto3" json:"password,omitempty"`
+	Code          string                 `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveTotpRequest) Reset() {
+	*x = RemoveTotpRequest{}
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveTotpRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveTotpRequest) ProtoMessage() {}
+
+func (x *RemoveTotpRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveTotpRequest.ProtoReflect.Descriptor instead.
+func (*RemoveTotpRequest) Descriptor() ([]byte, []int) {
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RemoveTotpRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *RemoveTotpRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
 type SetPasswordRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Old           string                 `protobuf:"bytes,1,opt,name=old,proto3" json:"old,omitempty"`
@@ -1017,7 +1086,7 @@ type SetPasswordRequest struct {
 
 func (x *SetPasswordRequest) Reset() {
 	*x = SetPasswordRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1029,7 +1098,7 @@ func (x *SetPasswordRequest) String() string {
 func (*SetPasswordRequest) ProtoMessage() {}
 
 func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[15]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1042,7 +1111,7 @@ func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPasswordRequest.ProtoReflect.Descriptor instead.
 func (*SetPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SetPasswordRequest) GetOld() string {
@@ -1068,7 +1137,7 @@ type LogoutRequest struct {
 
 func (x *LogoutRequest) Reset() {
 	*x = LogoutRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1080,7 +1149,7 @@ func (x *LogoutRequest) String() string {
 func (*LogoutRequest) ProtoMessage() {}
 
 func (x *LogoutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[16]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1093,7 +1162,7 @@ func (x *LogoutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogoutRequest.ProtoReflect.Descriptor instead.
 func (*LogoutRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LogoutRequest) GetEverywhere() bool {
@@ -1111,7 +1180,7 @@ type LogoutResponse struct {
 
 func (x *LogoutResponse) Reset() {
 	*x = LogoutResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1123,7 +1192,7 @@ func (x *LogoutResponse) String() string {
 func (*LogoutResponse) ProtoMessage() {}
 
 func (x *LogoutResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[17]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1136,7 +1205,7 @@ func (x *LogoutResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogoutResponse.ProtoReflect.Descriptor instead.
 func (*LogoutResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 type Person struct {
@@ -1157,7 +1226,7 @@ type Person struct {
 
 func (x *Person) Reset() {
 	*x = Person{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1238,7 @@ func (x *Person) String() string {
 func (*Person) ProtoMessage() {}
 
 func (x *Person) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[18]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +1251,7 @@ func (x *Person) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Person.ProtoReflect.Descriptor instead.
 func (*Person) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Person) GetId() string {
@@ -1267,7 +1336,7 @@ type Passkey struct {
 
 func (x *Passkey) Reset() {
 	*x = Passkey{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1279,7 +1348,7 @@ func (x *Passkey) String() string {
 func (*Passkey) ProtoMessage() {}
 
 func (x *Passkey) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[19]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1292,7 +1361,7 @@ func (x *Passkey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Passkey.ProtoReflect.Descriptor instead.
 func (*Passkey) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Passkey) GetId() string {
@@ -1331,7 +1400,7 @@ type ListPeopleRequest struct {
 
 func (x *ListPeopleRequest) Reset() {
 	*x = ListPeopleRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1343,7 +1412,7 @@ func (x *ListPeopleRequest) String() string {
 func (*ListPeopleRequest) ProtoMessage() {}
 
 func (x *ListPeopleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[20]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1356,7 +1425,7 @@ func (x *ListPeopleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPeopleRequest.ProtoReflect.Descriptor instead.
 func (*ListPeopleRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{21}
 }
 
 type ListPeopleResponse struct {
@@ -1368,7 +1437,7 @@ type ListPeopleResponse struct {
 
 func (x *ListPeopleResponse) Reset() {
 	*x = ListPeopleResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1380,7 +1449,7 @@ func (x *ListPeopleResponse) String() string {
 func (*ListPeopleResponse) ProtoMessage() {}
 
 func (x *ListPeopleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[21]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1393,7 +1462,7 @@ func (x *ListPeopleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPeopleResponse.ProtoReflect.Descriptor instead.
 func (*ListPeopleResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListPeopleResponse) GetPeople() []*Person {
@@ -1413,7 +1482,7 @@ type InviteRequest struct {
 
 func (x *InviteRequest) Reset() {
 	*x = InviteRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1425,7 +1494,7 @@ func (x *InviteRequest) String() string {
 func (*InviteRequest) ProtoMessage() {}
 
 func (x *InviteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[22]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1438,7 +1507,7 @@ func (x *InviteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteRequest.ProtoReflect.Descriptor instead.
 func (*InviteRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *InviteRequest) GetName() string {
@@ -1466,7 +1535,7 @@ type InviteResponse struct {
 
 func (x *InviteResponse) Reset() {
 	*x = InviteResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[23]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1478,7 +1547,7 @@ func (x *InviteResponse) String() string {
 func (*InviteResponse) ProtoMessage() {}
 
 func (x *InviteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[23]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1491,7 +1560,7 @@ func (x *InviteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteResponse.ProtoReflect.Descriptor instead.
 func (*InviteResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *InviteResponse) GetPerson() *Person {
@@ -1526,7 +1595,7 @@ type SetRoleRequest struct {
 
 func (x *SetRoleRequest) Reset() {
 	*x = SetRoleRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[24]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1538,7 +1607,7 @@ func (x *SetRoleRequest) String() string {
 func (*SetRoleRequest) ProtoMessage() {}
 
 func (x *SetRoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[24]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1551,7 +1620,7 @@ func (x *SetRoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRoleRequest.ProtoReflect.Descriptor instead.
 func (*SetRoleRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SetRoleRequest) GetId() string {
@@ -1585,7 +1654,7 @@ type RemovePersonRequest struct {
 
 func (x *RemovePersonRequest) Reset() {
 	*x = RemovePersonRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[25]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1597,7 +1666,7 @@ func (x *RemovePersonRequest) String() string {
 func (*RemovePersonRequest) ProtoMessage() {}
 
 func (x *RemovePersonRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[25]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1610,7 +1679,7 @@ func (x *RemovePersonRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePersonRequest.ProtoReflect.Descriptor instead.
 func (*RemovePersonRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RemovePersonRequest) GetId() string {
@@ -1635,7 +1704,7 @@ type RemovePersonResponse struct {
 
 func (x *RemovePersonResponse) Reset() {
 	*x = RemovePersonResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[26]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1647,7 +1716,7 @@ func (x *RemovePersonResponse) String() string {
 func (*RemovePersonResponse) ProtoMessage() {}
 
 func (x *RemovePersonResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[26]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1660,7 +1729,7 @@ func (x *RemovePersonResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovePersonResponse.ProtoReflect.Descriptor instead.
 func (*RemovePersonResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 type ResetRequest struct {
@@ -1673,7 +1742,7 @@ type ResetRequest struct {
 
 func (x *ResetRequest) Reset() {
 	*x = ResetRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[27]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1685,7 +1754,7 @@ func (x *ResetRequest) String() string {
 func (*ResetRequest) ProtoMessage() {}
 
 func (x *ResetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[27]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1698,7 +1767,7 @@ func (x *ResetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetRequest.ProtoReflect.Descriptor instead.
 func (*ResetRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{27}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ResetRequest) GetId() string {
@@ -1723,7 +1792,7 @@ type ListTokensRequest struct {
 
 func (x *ListTokensRequest) Reset() {
 	*x = ListTokensRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[28]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1735,7 +1804,7 @@ func (x *ListTokensRequest) String() string {
 func (*ListTokensRequest) ProtoMessage() {}
 
 func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[28]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1748,7 +1817,7 @@ func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListTokensRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{28}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{29}
 }
 
 type ListTokensResponse struct {
@@ -1760,7 +1829,7 @@ type ListTokensResponse struct {
 
 func (x *ListTokensResponse) Reset() {
 	*x = ListTokensResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[29]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1772,7 +1841,7 @@ func (x *ListTokensResponse) String() string {
 func (*ListTokensResponse) ProtoMessage() {}
 
 func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[29]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1785,7 +1854,7 @@ func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensResponse.ProtoReflect.Descriptor instead.
 func (*ListTokensResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{29}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListTokensResponse) GetTokens() []*Person {
@@ -1805,7 +1874,7 @@ type AddTokenRequest struct {
 
 func (x *AddTokenRequest) Reset() {
 	*x = AddTokenRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[30]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1817,7 +1886,7 @@ func (x *AddTokenRequest) String() string {
 func (*AddTokenRequest) ProtoMessage() {}
 
 func (x *AddTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[30]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1830,7 +1899,7 @@ func (x *AddTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddTokenRequest.ProtoReflect.Descriptor instead.
 func (*AddTokenRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{30}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *AddTokenRequest) GetName() string {
@@ -1857,7 +1926,7 @@ type AddTokenResponse struct {
 
 func (x *AddTokenResponse) Reset() {
 	*x = AddTokenResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[31]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1869,7 +1938,7 @@ func (x *AddTokenResponse) String() string {
 func (*AddTokenResponse) ProtoMessage() {}
 
 func (x *AddTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[31]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1882,7 +1951,7 @@ func (x *AddTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddTokenResponse.ProtoReflect.Descriptor instead.
 func (*AddTokenResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{31}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *AddTokenResponse) GetToken() *Person {
@@ -1908,7 +1977,7 @@ type RemoveTokenRequest struct {
 
 func (x *RemoveTokenRequest) Reset() {
 	*x = RemoveTokenRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[32]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1920,7 +1989,7 @@ func (x *RemoveTokenRequest) String() string {
 func (*RemoveTokenRequest) ProtoMessage() {}
 
 func (x *RemoveTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[32]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1933,7 +2002,7 @@ func (x *RemoveTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveTokenRequest.ProtoReflect.Descriptor instead.
 func (*RemoveTokenRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{32}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RemoveTokenRequest) GetId() string {
@@ -1951,7 +2020,7 @@ type RemoveTokenResponse struct {
 
 func (x *RemoveTokenResponse) Reset() {
 	*x = RemoveTokenResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1963,7 +2032,7 @@ func (x *RemoveTokenResponse) String() string {
 func (*RemoveTokenResponse) ProtoMessage() {}
 
 func (x *RemoveTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[33]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1976,7 +2045,7 @@ func (x *RemoveTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveTokenResponse.ProtoReflect.Descriptor instead.
 func (*RemoveTokenResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{33}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{34}
 }
 
 type AuditRequest struct {
@@ -1991,7 +2060,7 @@ type AuditRequest struct {
 
 func (x *AuditRequest) Reset() {
 	*x = AuditRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2003,7 +2072,7 @@ func (x *AuditRequest) String() string {
 func (*AuditRequest) ProtoMessage() {}
 
 func (x *AuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[34]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2016,7 +2085,7 @@ func (x *AuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditRequest.ProtoReflect.Descriptor instead.
 func (*AuditRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{34}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *AuditRequest) GetPage() *Page {
@@ -2057,7 +2126,7 @@ type AuditResponse struct {
 
 func (x *AuditResponse) Reset() {
 	*x = AuditResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2069,7 +2138,7 @@ func (x *AuditResponse) String() string {
 func (*AuditResponse) ProtoMessage() {}
 
 func (x *AuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[35]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2082,7 +2151,7 @@ func (x *AuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditResponse.ProtoReflect.Descriptor instead.
 func (*AuditResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{35}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *AuditResponse) GetEntries() []*AuditEntry {
@@ -2107,7 +2176,7 @@ type CheckAuditRequest struct {
 
 func (x *CheckAuditRequest) Reset() {
 	*x = CheckAuditRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2119,7 +2188,7 @@ func (x *CheckAuditRequest) String() string {
 func (*CheckAuditRequest) ProtoMessage() {}
 
 func (x *CheckAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[36]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2132,7 +2201,7 @@ func (x *CheckAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAuditRequest.ProtoReflect.Descriptor instead.
 func (*CheckAuditRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{36}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{37}
 }
 
 type CheckAuditResponse struct {
@@ -2145,7 +2214,7 @@ type CheckAuditResponse struct {
 
 func (x *CheckAuditResponse) Reset() {
 	*x = CheckAuditResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2157,7 +2226,7 @@ func (x *CheckAuditResponse) String() string {
 func (*CheckAuditResponse) ProtoMessage() {}
 
 func (x *CheckAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[37]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2170,7 +2239,7 @@ func (x *CheckAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAuditResponse.ProtoReflect.Descriptor instead.
 func (*CheckAuditResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{37}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CheckAuditResponse) GetEntries() uint64 {
@@ -2204,7 +2273,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[38]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2216,7 +2285,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[38]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2229,7 +2298,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{38}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *AuditEntry) GetId() string {
@@ -2308,7 +2377,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[39]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2320,7 +2389,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[39]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2333,7 +2402,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{39}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Grant) GetScope() string {
@@ -2403,13 +2472,14 @@ type Device struct {
 	Verified      *VerifyReport          `protobuf:"bytes,28,opt,name=verified,proto3" json:"verified,omitempty"` // the last one that it told of
 	App           string                 `protobuf:"bytes,29,opt,name=app,proto3" json:"app,omitempty"`           // "sqlite 3.40.1"
 	Restored      *timestamppb.Timestamp `protobuf:"bytes,30,opt,name=restored,proto3" json:"restored,omitempty"` // when its file last went on from an older state; absent: never
+	Download      *Download              `protobuf:"bytes,31,opt,name=download,proto3" json:"download,omitempty"` // of rows that it did not have, which is under way with this process; absent: none is
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[40]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2421,7 +2491,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[40]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2434,7 +2504,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{40}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Device) GetId() string {
@@ -2647,6 +2717,66 @@ func (x *Device) GetRestored() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Device) GetDownload() *Download {
+	if x != nil {
+		return x.Download
+	}
+	return nil
+}
+
+// Download is how far a device has come with rows that it did not have.
+type Download struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sent          uint64                 `protobuf:"varint,1,opt,name=sent,proto3" json:"sent,omitempty"` // bytes, packed
+	Size          uint64                 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"` // of all of it; 0: not known
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Download) Reset() {
+	*x = Download{}
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Download) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Download) ProtoMessage() {}
+
+func (x *Download) ProtoReflect() protoreflect.Message {
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Download.ProtoReflect.Descriptor instead.
+func (*Download) Descriptor() ([]byte, []int) {
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *Download) GetSent() uint64 {
+	if x != nil {
+		return x.Sent
+	}
+	return 0
+}
+
+func (x *Download) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 type OverviewRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2655,7 +2785,7 @@ type OverviewRequest struct {
 
 func (x *OverviewRequest) Reset() {
 	*x = OverviewRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[41]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2667,7 +2797,7 @@ func (x *OverviewRequest) String() string {
 func (*OverviewRequest) ProtoMessage() {}
 
 func (x *OverviewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[41]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2680,7 +2810,7 @@ func (x *OverviewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OverviewRequest.ProtoReflect.Descriptor instead.
 func (*OverviewRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{41}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{43}
 }
 
 type OverviewResponse struct {
@@ -2718,7 +2848,7 @@ type OverviewResponse struct {
 
 func (x *OverviewResponse) Reset() {
 	*x = OverviewResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[42]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2730,7 +2860,7 @@ func (x *OverviewResponse) String() string {
 func (*OverviewResponse) ProtoMessage() {}
 
 func (x *OverviewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[42]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2743,7 +2873,7 @@ func (x *OverviewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OverviewResponse.ProtoReflect.Descriptor instead.
 func (*OverviewResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{42}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *OverviewResponse) GetAt() *timestamppb.Timestamp {
@@ -2948,7 +3078,7 @@ type Branch struct {
 
 func (x *Branch) Reset() {
 	*x = Branch{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[43]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2960,7 +3090,7 @@ func (x *Branch) String() string {
 func (*Branch) ProtoMessage() {}
 
 func (x *Branch) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[43]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2973,7 +3103,7 @@ func (x *Branch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Branch.ProtoReflect.Descriptor instead.
 func (*Branch) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{43}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Branch) GetEpoch() string {
@@ -3017,7 +3147,7 @@ type Rollback struct {
 
 func (x *Rollback) Reset() {
 	*x = Rollback{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[44]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3029,7 +3159,7 @@ func (x *Rollback) String() string {
 func (*Rollback) ProtoMessage() {}
 
 func (x *Rollback) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[44]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3042,7 +3172,7 @@ func (x *Rollback) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollback.ProtoReflect.Descriptor instead.
 func (*Rollback) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{44}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Rollback) GetAt() *timestamppb.Timestamp {
@@ -3085,7 +3215,7 @@ type UnsafePoint struct {
 
 func (x *UnsafePoint) Reset() {
 	*x = UnsafePoint{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[45]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3097,7 +3227,7 @@ func (x *UnsafePoint) String() string {
 func (*UnsafePoint) ProtoMessage() {}
 
 func (x *UnsafePoint) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[45]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3110,7 +3240,7 @@ func (x *UnsafePoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnsafePoint.ProtoReflect.Descriptor instead.
 func (*UnsafePoint) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{45}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *UnsafePoint) GetAt() *timestamppb.Timestamp {
@@ -3155,7 +3285,7 @@ type ListDevicesRequest struct {
 
 func (x *ListDevicesRequest) Reset() {
 	*x = ListDevicesRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[46]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3167,7 +3297,7 @@ func (x *ListDevicesRequest) String() string {
 func (*ListDevicesRequest) ProtoMessage() {}
 
 func (x *ListDevicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[46]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3180,7 +3310,7 @@ func (x *ListDevicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDevicesRequest.ProtoReflect.Descriptor instead.
 func (*ListDevicesRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{46}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListDevicesRequest) GetPage() *Page {
@@ -3236,7 +3366,7 @@ type ListDevicesResponse struct {
 
 func (x *ListDevicesResponse) Reset() {
 	*x = ListDevicesResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[47]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3248,7 +3378,7 @@ func (x *ListDevicesResponse) String() string {
 func (*ListDevicesResponse) ProtoMessage() {}
 
 func (x *ListDevicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[47]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3261,7 +3391,7 @@ func (x *ListDevicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDevicesResponse.ProtoReflect.Descriptor instead.
 func (*ListDevicesResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{47}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ListDevicesResponse) GetDevices() []*Device {
@@ -3294,7 +3424,7 @@ type GetDeviceRequest struct {
 
 func (x *GetDeviceRequest) Reset() {
 	*x = GetDeviceRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[48]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3306,7 +3436,7 @@ func (x *GetDeviceRequest) String() string {
 func (*GetDeviceRequest) ProtoMessage() {}
 
 func (x *GetDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[48]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3319,7 +3449,7 @@ func (x *GetDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeviceRequest.ProtoReflect.Descriptor instead.
 func (*GetDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{48}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *GetDeviceRequest) GetId() string {
@@ -3340,7 +3470,7 @@ type GetDeviceResponse struct {
 
 func (x *GetDeviceResponse) Reset() {
 	*x = GetDeviceResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[49]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3352,7 +3482,7 @@ func (x *GetDeviceResponse) String() string {
 func (*GetDeviceResponse) ProtoMessage() {}
 
 func (x *GetDeviceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[49]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3365,7 +3495,7 @@ func (x *GetDeviceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeviceResponse.ProtoReflect.Descriptor instead.
 func (*GetDeviceResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{49}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *GetDeviceResponse) GetDevice() *Device {
@@ -3405,7 +3535,7 @@ type Life struct {
 
 func (x *Life) Reset() {
 	*x = Life{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[50]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3417,7 +3547,7 @@ func (x *Life) String() string {
 func (*Life) ProtoMessage() {}
 
 func (x *Life) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[50]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3430,7 +3560,7 @@ func (x *Life) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Life.ProtoReflect.Descriptor instead.
 func (*Life) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{50}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Life) GetIncarnation() string {
@@ -3499,7 +3629,7 @@ type TimelineRequest struct {
 
 func (x *TimelineRequest) Reset() {
 	*x = TimelineRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[51]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3511,7 +3641,7 @@ func (x *TimelineRequest) String() string {
 func (*TimelineRequest) ProtoMessage() {}
 
 func (x *TimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[51]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3524,7 +3654,7 @@ func (x *TimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimelineRequest.ProtoReflect.Descriptor instead.
 func (*TimelineRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{51}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *TimelineRequest) GetId() string {
@@ -3551,7 +3681,7 @@ type TimelineResponse struct {
 
 func (x *TimelineResponse) Reset() {
 	*x = TimelineResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[52]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3563,7 +3693,7 @@ func (x *TimelineResponse) String() string {
 func (*TimelineResponse) ProtoMessage() {}
 
 func (x *TimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[52]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3576,7 +3706,7 @@ func (x *TimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimelineResponse.ProtoReflect.Descriptor instead.
 func (*TimelineResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{52}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *TimelineResponse) GetEntries() []*TimelineEntry {
@@ -3608,7 +3738,7 @@ type TimelineEntry struct {
 
 func (x *TimelineEntry) Reset() {
 	*x = TimelineEntry{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[53]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3620,7 +3750,7 @@ func (x *TimelineEntry) String() string {
 func (*TimelineEntry) ProtoMessage() {}
 
 func (x *TimelineEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[53]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3633,7 +3763,7 @@ func (x *TimelineEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimelineEntry.ProtoReflect.Descriptor instead.
 func (*TimelineEntry) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{53}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *TimelineEntry) GetAt() *timestamppb.Timestamp {
@@ -3693,7 +3823,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[54]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3705,7 +3835,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[54]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3718,7 +3848,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{54}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{56}
 }
 
 type Event struct {
@@ -3731,7 +3861,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[55]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3743,7 +3873,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[55]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3756,7 +3886,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{55}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Event) GetKind() string {
@@ -3784,7 +3914,7 @@ type AddDeviceRequest struct {
 
 func (x *AddDeviceRequest) Reset() {
 	*x = AddDeviceRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[56]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3796,7 +3926,7 @@ func (x *AddDeviceRequest) String() string {
 func (*AddDeviceRequest) ProtoMessage() {}
 
 func (x *AddDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[56]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3809,7 +3939,7 @@ func (x *AddDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDeviceRequest.ProtoReflect.Descriptor instead.
 func (*AddDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{56}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *AddDeviceRequest) GetName() string {
@@ -3845,7 +3975,7 @@ type AddDeviceResponse struct {
 
 func (x *AddDeviceResponse) Reset() {
 	*x = AddDeviceResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[57]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3857,7 +3987,7 @@ func (x *AddDeviceResponse) String() string {
 func (*AddDeviceResponse) ProtoMessage() {}
 
 func (x *AddDeviceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[57]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3870,7 +4000,7 @@ func (x *AddDeviceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDeviceResponse.ProtoReflect.Descriptor instead.
 func (*AddDeviceResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{57}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *AddDeviceResponse) GetDevice() *Device {
@@ -3912,7 +4042,7 @@ type RenameDeviceRequest struct {
 
 func (x *RenameDeviceRequest) Reset() {
 	*x = RenameDeviceRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[58]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3924,7 +4054,7 @@ func (x *RenameDeviceRequest) String() string {
 func (*RenameDeviceRequest) ProtoMessage() {}
 
 func (x *RenameDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[58]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3937,7 +4067,7 @@ func (x *RenameDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameDeviceRequest.ProtoReflect.Descriptor instead.
 func (*RenameDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{58}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *RenameDeviceRequest) GetId() string {
@@ -3972,7 +4102,7 @@ type SetGrantsRequest struct {
 
 func (x *SetGrantsRequest) Reset() {
 	*x = SetGrantsRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[59]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3984,7 +4114,7 @@ func (x *SetGrantsRequest) String() string {
 func (*SetGrantsRequest) ProtoMessage() {}
 
 func (x *SetGrantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[59]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3997,7 +4127,7 @@ func (x *SetGrantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetGrantsRequest.ProtoReflect.Descriptor instead.
 func (*SetGrantsRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{59}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *SetGrantsRequest) GetId() string {
@@ -4032,7 +4162,7 @@ type PauseRequest struct {
 
 func (x *PauseRequest) Reset() {
 	*x = PauseRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[60]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4044,7 +4174,7 @@ func (x *PauseRequest) String() string {
 func (*PauseRequest) ProtoMessage() {}
 
 func (x *PauseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[60]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4057,7 +4187,7 @@ func (x *PauseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseRequest.ProtoReflect.Descriptor instead.
 func (*PauseRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{60}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *PauseRequest) GetId() string {
@@ -4091,7 +4221,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[61]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4103,7 +4233,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[61]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4116,7 +4246,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{61}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ResumeRequest) GetId() string {
@@ -4144,7 +4274,7 @@ type IsolateRequest struct {
 
 func (x *IsolateRequest) Reset() {
 	*x = IsolateRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[62]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4156,7 +4286,7 @@ func (x *IsolateRequest) String() string {
 func (*IsolateRequest) ProtoMessage() {}
 
 func (x *IsolateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[62]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4169,7 +4299,7 @@ func (x *IsolateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IsolateRequest.ProtoReflect.Descriptor instead.
 func (*IsolateRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{62}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *IsolateRequest) GetId() string {
@@ -4203,7 +4333,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[63]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4215,7 +4345,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[63]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4228,7 +4358,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{63}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ReleaseRequest) GetId() string {
@@ -4256,7 +4386,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[64]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4268,7 +4398,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[64]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4281,7 +4411,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{64}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *RevokeRequest) GetId() string {
@@ -4316,7 +4446,7 @@ type JudgeRequest struct {
 
 func (x *JudgeRequest) Reset() {
 	*x = JudgeRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[65]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4328,7 +4458,7 @@ func (x *JudgeRequest) String() string {
 func (*JudgeRequest) ProtoMessage() {}
 
 func (x *JudgeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[65]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4341,7 +4471,7 @@ func (x *JudgeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JudgeRequest.ProtoReflect.Descriptor instead.
 func (*JudgeRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{65}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *JudgeRequest) GetId() string {
@@ -4374,7 +4504,7 @@ type AskRequest struct {
 
 func (x *AskRequest) Reset() {
 	*x = AskRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[66]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4386,7 +4516,7 @@ func (x *AskRequest) String() string {
 func (*AskRequest) ProtoMessage() {}
 
 func (x *AskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[66]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4399,7 +4529,7 @@ func (x *AskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskRequest.ProtoReflect.Descriptor instead.
 func (*AskRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{66}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *AskRequest) GetId() string {
@@ -4426,7 +4556,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[67]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4438,7 +4568,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[67]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4451,7 +4581,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{67}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Value) GetKind() isValue_Kind {
@@ -4564,7 +4694,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[68]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4576,7 +4706,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[68]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4589,7 +4719,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{68}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Key) GetValues() []*Value {
@@ -4622,13 +4752,15 @@ type Receipt struct {
 	By            string                 `protobuf:"bytes,19,opt,name=by,proto3" json:"by,omitempty"`         // who undid or accepted
 	State         ReceiptState           `protobuf:"varint,20,opt,name=state,proto3,enum=tidemark.admin.v1.ReceiptState" json:"state,omitempty"`
 	Note          string                 `protobuf:"bytes,21,opt,name=note,proto3" json:"note,omitempty"`
+	UndoneBy      string                 `protobuf:"bytes,22,opt,name=undone_by,json=undoneBy,proto3" json:"undone_by,omitempty"` // who undid it, where undone says that somebody did
+	UndoneAt      *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=undone_at,json=undoneAt,proto3" json:"undone_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[69]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4640,7 +4772,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[69]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4653,7 +4785,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{69}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Receipt) GetId() string {
@@ -4803,20 +4935,36 @@ func (x *Receipt) GetNote() string {
 	return ""
 }
 
+func (x *Receipt) GetUndoneBy() string {
+	if x != nil {
+		return x.UndoneBy
+	}
+	return ""
+}
+
+func (x *Receipt) GetUndoneAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UndoneAt
+	}
+	return nil
+}
+
 type ListReceiptsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Page          *Page                  `protobuf:"bytes,1,opt,name=page,proto3" json:"page,omitempty"` // newest first
+	Page          *Page                  `protobuf:"bytes,1,opt,name=page,proto3" json:"page,omitempty"` // newest first, unless oldest_first
 	Table         string                 `protobuf:"bytes,2,opt,name=table,proto3" json:"table,omitempty"`
 	Device        string                 `protobuf:"bytes,3,opt,name=device,proto3" json:"device,omitempty"`
 	State         ReceiptState           `protobuf:"varint,4,opt,name=state,proto3,enum=tidemark.admin.v1.ReceiptState" json:"state,omitempty"`
 	Search        string                 `protobuf:"bytes,5,opt,name=search,proto3" json:"search,omitempty"` // in key and values
+	OldestFirst   bool                   `protobuf:"varint,6,opt,name=oldest_first,json=oldestFirst,proto3" json:"oldest_first,omitempty"`
+	After         string                 `protobuf:"bytes,7,opt,name=after,proto3" json:"after,omitempty"` // an id: with oldest_first, those after it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListReceiptsRequest) Reset() {
 	*x = ListReceiptsRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[70]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4828,7 +4976,7 @@ func (x *ListReceiptsRequest) String() string {
 func (*ListReceiptsRequest) ProtoMessage() {}
 
 func (x *ListReceiptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[70]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4841,7 +4989,7 @@ func (x *ListReceiptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReceiptsRequest.ProtoReflect.Descriptor instead.
 func (*ListReceiptsRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{70}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ListReceiptsRequest) GetPage() *Page {
@@ -4879,6 +5027,20 @@ func (x *ListReceiptsRequest) GetSearch() string {
 	return ""
 }
 
+func (x *ListReceiptsRequest) GetOldestFirst() bool {
+	if x != nil {
+		return x.OldestFirst
+	}
+	return false
+}
+
+func (x *ListReceiptsRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
 type ListReceiptsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Receipts      []*Receipt             `protobuf:"bytes,1,rep,name=receipts,proto3" json:"receipts,omitempty"`
@@ -4889,7 +5051,7 @@ type ListReceiptsResponse struct {
 
 func (x *ListReceiptsResponse) Reset() {
 	*x = ListReceiptsResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[71]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4901,7 +5063,7 @@ func (x *ListReceiptsResponse) String() string {
 func (*ListReceiptsResponse) ProtoMessage() {}
 
 func (x *ListReceiptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[71]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4914,7 +5076,7 @@ func (x *ListReceiptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReceiptsResponse.ProtoReflect.Descriptor instead.
 func (*ListReceiptsResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{71}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ListReceiptsResponse) GetReceipts() []*Receipt {
@@ -4940,7 +5102,7 @@ type GetReceiptRequest struct {
 
 func (x *GetReceiptRequest) Reset() {
 	*x = GetReceiptRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[72]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4952,7 +5114,7 @@ func (x *GetReceiptRequest) String() string {
 func (*GetReceiptRequest) ProtoMessage() {}
 
 func (x *GetReceiptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[72]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4965,7 +5127,7 @@ func (x *GetReceiptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReceiptRequest.ProtoReflect.Descriptor instead.
 func (*GetReceiptRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{72}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *GetReceiptRequest) GetId() string {
@@ -4987,7 +5149,7 @@ type GetReceiptResponse struct {
 
 func (x *GetReceiptResponse) Reset() {
 	*x = GetReceiptResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[73]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4999,7 +5161,7 @@ func (x *GetReceiptResponse) String() string {
 func (*GetReceiptResponse) ProtoMessage() {}
 
 func (x *GetReceiptResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[73]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5012,7 +5174,7 @@ func (x *GetReceiptResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReceiptResponse.ProtoReflect.Descriptor instead.
 func (*GetReceiptResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{73}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *GetReceiptResponse) GetReceipt() *Receipt {
@@ -5055,7 +5217,7 @@ type UndoRequest struct {
 
 func (x *UndoRequest) Reset() {
 	*x = UndoRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[74]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5067,7 +5229,7 @@ func (x *UndoRequest) String() string {
 func (*UndoRequest) ProtoMessage() {}
 
 func (x *UndoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[74]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5080,7 +5242,7 @@ func (x *UndoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoRequest.ProtoReflect.Descriptor instead.
 func (*UndoRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{74}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *UndoRequest) GetId() string {
@@ -5108,7 +5270,7 @@ type AcceptRequest struct {
 
 func (x *AcceptRequest) Reset() {
 	*x = AcceptRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[75]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5120,7 +5282,7 @@ func (x *AcceptRequest) String() string {
 func (*AcceptRequest) ProtoMessage() {}
 
 func (x *AcceptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[75]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5133,7 +5295,7 @@ func (x *AcceptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptRequest.ProtoReflect.Descriptor instead.
 func (*AcceptRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{75}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *AcceptRequest) GetIds() []string {
@@ -5166,7 +5328,7 @@ type AcceptResponse struct {
 
 func (x *AcceptResponse) Reset() {
 	*x = AcceptResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[76]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5178,7 +5340,7 @@ func (x *AcceptResponse) String() string {
 func (*AcceptResponse) ProtoMessage() {}
 
 func (x *AcceptResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[76]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5191,7 +5353,7 @@ func (x *AcceptResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptResponse.ProtoReflect.Descriptor instead.
 func (*AcceptResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{76}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *AcceptResponse) GetAccepted() uint32 {
@@ -5213,7 +5375,7 @@ type WhatIfRequest struct {
 
 func (x *WhatIfRequest) Reset() {
 	*x = WhatIfRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[77]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5225,7 +5387,7 @@ func (x *WhatIfRequest) String() string {
 func (*WhatIfRequest) ProtoMessage() {}
 
 func (x *WhatIfRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[77]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5238,7 +5400,7 @@ func (x *WhatIfRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhatIfRequest.ProtoReflect.Descriptor instead.
 func (*WhatIfRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{77}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *WhatIfRequest) GetTable() string {
@@ -5281,7 +5443,7 @@ type WhatIfResponse struct {
 
 func (x *WhatIfResponse) Reset() {
 	*x = WhatIfResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[78]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5293,7 +5455,7 @@ func (x *WhatIfResponse) String() string {
 func (*WhatIfResponse) ProtoMessage() {}
 
 func (x *WhatIfResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[78]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5306,7 +5468,7 @@ func (x *WhatIfResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhatIfResponse.ProtoReflect.Descriptor instead.
 func (*WhatIfResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{78}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *WhatIfResponse) GetLookedAt() uint32 {
@@ -5349,7 +5511,7 @@ type WhatIfCase struct {
 
 func (x *WhatIfCase) Reset() {
 	*x = WhatIfCase{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[79]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5361,7 +5523,7 @@ func (x *WhatIfCase) String() string {
 func (*WhatIfCase) ProtoMessage() {}
 
 func (x *WhatIfCase) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[79]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5374,7 +5536,7 @@ func (x *WhatIfCase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhatIfCase.ProtoReflect.Descriptor instead.
 func (*WhatIfCase) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{79}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *WhatIfCase) GetReceipt() *Receipt {
@@ -5433,7 +5595,7 @@ type Parked struct {
 
 func (x *Parked) Reset() {
 	*x = Parked{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[80]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5445,7 +5607,7 @@ func (x *Parked) String() string {
 func (*Parked) ProtoMessage() {}
 
 func (x *Parked) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[80]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5458,7 +5620,7 @@ func (x *Parked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parked.ProtoReflect.Descriptor instead.
 func (*Parked) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{80}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *Parked) GetId() string {
@@ -5613,7 +5775,7 @@ type ListParkedRequest struct {
 
 func (x *ListParkedRequest) Reset() {
 	*x = ListParkedRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[81]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5625,7 +5787,7 @@ func (x *ListParkedRequest) String() string {
 func (*ListParkedRequest) ProtoMessage() {}
 
 func (x *ListParkedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[81]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5638,7 +5800,7 @@ func (x *ListParkedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListParkedRequest.ProtoReflect.Descriptor instead.
 func (*ListParkedRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{81}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ListParkedRequest) GetPage() *Page {
@@ -5681,7 +5843,7 @@ type ListParkedResponse struct {
 
 func (x *ListParkedResponse) Reset() {
 	*x = ListParkedResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[82]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5693,7 +5855,7 @@ func (x *ListParkedResponse) String() string {
 func (*ListParkedResponse) ProtoMessage() {}
 
 func (x *ListParkedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[82]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5706,7 +5868,7 @@ func (x *ListParkedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListParkedResponse.ProtoReflect.Descriptor instead.
 func (*ListParkedResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{82}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ListParkedResponse) GetParked() []*Parked {
@@ -5746,7 +5908,7 @@ type GetParkedRequest struct {
 
 func (x *GetParkedRequest) Reset() {
 	*x = GetParkedRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[83]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5758,7 +5920,7 @@ func (x *GetParkedRequest) String() string {
 func (*GetParkedRequest) ProtoMessage() {}
 
 func (x *GetParkedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[83]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5771,7 +5933,7 @@ func (x *GetParkedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetParkedRequest.ProtoReflect.Descriptor instead.
 func (*GetParkedRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{83}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *GetParkedRequest) GetId() string {
@@ -5792,7 +5954,7 @@ type GetParkedResponse struct {
 
 func (x *GetParkedResponse) Reset() {
 	*x = GetParkedResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[84]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5804,7 +5966,7 @@ func (x *GetParkedResponse) String() string {
 func (*GetParkedResponse) ProtoMessage() {}
 
 func (x *GetParkedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[84]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5817,7 +5979,7 @@ func (x *GetParkedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetParkedResponse.ProtoReflect.Descriptor instead.
 func (*GetParkedResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{84}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *GetParkedResponse) GetParked() *Parked {
@@ -5856,7 +6018,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[85]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5868,7 +6030,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[85]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5881,7 +6043,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{85}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *Operation) GetPlace() uint32 {
@@ -5946,7 +6108,7 @@ type OperationColumn struct {
 
 func (x *OperationColumn) Reset() {
 	*x = OperationColumn{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[86]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5958,7 +6120,7 @@ func (x *OperationColumn) String() string {
 func (*OperationColumn) ProtoMessage() {}
 
 func (x *OperationColumn) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[86]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5971,7 +6133,7 @@ func (x *OperationColumn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationColumn.ProtoReflect.Descriptor instead.
 func (*OperationColumn) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{86}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *OperationColumn) GetName() string {
@@ -6018,7 +6180,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[87]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6030,7 +6192,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[87]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6043,7 +6205,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{87}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *ExportRequest) GetId() string {
@@ -6062,7 +6224,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[88]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6074,7 +6236,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[88]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6087,7 +6249,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{88}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *ExportResponse) GetJson() []byte {
@@ -6107,7 +6269,7 @@ type RetryRequest struct {
 
 func (x *RetryRequest) Reset() {
 	*x = RetryRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[89]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6119,7 +6281,7 @@ func (x *RetryRequest) String() string {
 func (*RetryRequest) ProtoMessage() {}
 
 func (x *RetryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[89]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6132,7 +6294,7 @@ func (x *RetryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryRequest.ProtoReflect.Descriptor instead.
 func (*RetryRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{89}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *RetryRequest) GetId() string {
@@ -6160,7 +6322,7 @@ type EditRequest struct {
 
 func (x *EditRequest) Reset() {
 	*x = EditRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[90]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6172,7 +6334,7 @@ func (x *EditRequest) String() string {
 func (*EditRequest) ProtoMessage() {}
 
 func (x *EditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[90]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6185,7 +6347,7 @@ func (x *EditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditRequest.ProtoReflect.Descriptor instead.
 func (*EditRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{90}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *EditRequest) GetId() string {
@@ -6220,7 +6382,7 @@ type OperationEdit struct {
 
 func (x *OperationEdit) Reset() {
 	*x = OperationEdit{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[91]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6232,7 +6394,7 @@ func (x *OperationEdit) String() string {
 func (*OperationEdit) ProtoMessage() {}
 
 func (x *OperationEdit) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[91]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6245,7 +6407,7 @@ func (x *OperationEdit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationEdit.ProtoReflect.Descriptor instead.
 func (*OperationEdit) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{91}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *OperationEdit) GetPlace() uint32 {
@@ -6280,7 +6442,7 @@ type DiscardRequest struct {
 
 func (x *DiscardRequest) Reset() {
 	*x = DiscardRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[92]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6292,7 +6454,7 @@ func (x *DiscardRequest) String() string {
 func (*DiscardRequest) ProtoMessage() {}
 
 func (x *DiscardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[92]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6305,7 +6467,7 @@ func (x *DiscardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardRequest.ProtoReflect.Descriptor instead.
 func (*DiscardRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{92}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *DiscardRequest) GetId() string {
@@ -6338,7 +6500,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[93]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6350,7 +6512,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[93]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6363,7 +6525,7 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{93}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *SettleResponse) GetSettled() []*Settled {
@@ -6384,7 +6546,7 @@ type Settled struct {
 
 func (x *Settled) Reset() {
 	*x = Settled{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[94]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6396,7 +6558,7 @@ func (x *Settled) String() string {
 func (*Settled) ProtoMessage() {}
 
 func (x *Settled) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[94]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6409,7 +6571,7 @@ func (x *Settled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settled.ProtoReflect.Descriptor instead.
 func (*Settled) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{94}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *Settled) GetId() string {
@@ -6441,7 +6603,7 @@ type TablesRequest struct {
 
 func (x *TablesRequest) Reset() {
 	*x = TablesRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[95]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6453,7 +6615,7 @@ func (x *TablesRequest) String() string {
 func (*TablesRequest) ProtoMessage() {}
 
 func (x *TablesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[95]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6466,7 +6628,7 @@ func (x *TablesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TablesRequest.ProtoReflect.Descriptor instead.
 func (*TablesRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{95}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{97}
 }
 
 type TablesResponse struct {
@@ -6478,7 +6640,7 @@ type TablesResponse struct {
 
 func (x *TablesResponse) Reset() {
 	*x = TablesResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[96]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6490,7 +6652,7 @@ func (x *TablesResponse) String() string {
 func (*TablesResponse) ProtoMessage() {}
 
 func (x *TablesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[96]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6503,7 +6665,7 @@ func (x *TablesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TablesResponse.ProtoReflect.Descriptor instead.
 func (*TablesResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{96}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *TablesResponse) GetTables() []*Table {
@@ -6527,7 +6689,7 @@ type Table struct {
 
 func (x *Table) Reset() {
 	*x = Table{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[97]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6539,7 +6701,7 @@ func (x *Table) String() string {
 func (*Table) ProtoMessage() {}
 
 func (x *Table) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[97]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6552,7 +6714,7 @@ func (x *Table) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Table.ProtoReflect.Descriptor instead.
 func (*Table) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{97}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *Table) GetName() string {
@@ -6610,7 +6772,7 @@ type Column struct {
 
 func (x *Column) Reset() {
 	*x = Column{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[98]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6622,7 +6784,7 @@ func (x *Column) String() string {
 func (*Column) ProtoMessage() {}
 
 func (x *Column) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[98]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6635,7 +6797,7 @@ func (x *Column) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Column.ProtoReflect.Descriptor instead.
 func (*Column) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{98}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *Column) GetName() string {
@@ -6681,7 +6843,7 @@ type ScopesRequest struct {
 
 func (x *ScopesRequest) Reset() {
 	*x = ScopesRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[99]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6693,7 +6855,7 @@ func (x *ScopesRequest) String() string {
 func (*ScopesRequest) ProtoMessage() {}
 
 func (x *ScopesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[99]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6706,7 +6868,7 @@ func (x *ScopesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopesRequest.ProtoReflect.Descriptor instead.
 func (*ScopesRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{99}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{101}
 }
 
 type ScopesResponse struct {
@@ -6718,7 +6880,7 @@ type ScopesResponse struct {
 
 func (x *ScopesResponse) Reset() {
 	*x = ScopesResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[100]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6730,7 +6892,7 @@ func (x *ScopesResponse) String() string {
 func (*ScopesResponse) ProtoMessage() {}
 
 func (x *ScopesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[100]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6743,7 +6905,7 @@ func (x *ScopesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopesResponse.ProtoReflect.Descriptor instead.
 func (*ScopesResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{100}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *ScopesResponse) GetScopes() []*ScopeInfo {
@@ -6763,7 +6925,7 @@ type ScopeInfo struct {
 
 func (x *ScopeInfo) Reset() {
 	*x = ScopeInfo{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[101]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6775,7 +6937,7 @@ func (x *ScopeInfo) String() string {
 func (*ScopeInfo) ProtoMessage() {}
 
 func (x *ScopeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[101]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6788,7 +6950,7 @@ func (x *ScopeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeInfo.ProtoReflect.Descriptor instead.
 func (*ScopeInfo) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{101}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *ScopeInfo) GetScope() string {
@@ -6817,7 +6979,7 @@ type RowsRequest struct {
 
 func (x *RowsRequest) Reset() {
 	*x = RowsRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[102]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6829,7 +6991,7 @@ func (x *RowsRequest) String() string {
 func (*RowsRequest) ProtoMessage() {}
 
 func (x *RowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[102]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6842,7 +7004,7 @@ func (x *RowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowsRequest.ProtoReflect.Descriptor instead.
 func (*RowsRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{102}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *RowsRequest) GetTable() string {
@@ -6884,7 +7046,7 @@ type RowsResponse struct {
 
 func (x *RowsResponse) Reset() {
 	*x = RowsResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[103]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6896,7 +7058,7 @@ func (x *RowsResponse) String() string {
 func (*RowsResponse) ProtoMessage() {}
 
 func (x *RowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[103]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6909,7 +7071,7 @@ func (x *RowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowsResponse.ProtoReflect.Descriptor instead.
 func (*RowsResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{103}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *RowsResponse) GetColumns() []string {
@@ -6943,7 +7105,7 @@ type Row struct {
 
 func (x *Row) Reset() {
 	*x = Row{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[104]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6955,7 +7117,7 @@ func (x *Row) String() string {
 func (*Row) ProtoMessage() {}
 
 func (x *Row) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[104]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6968,7 +7130,7 @@ func (x *Row) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Row.ProtoReflect.Descriptor instead.
 func (*Row) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{104}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *Row) GetValues() []*Value {
@@ -6996,7 +7158,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[105]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7008,7 +7170,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[105]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7021,7 +7183,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{105}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *HistoryRequest) GetTable() string {
@@ -7058,7 +7220,7 @@ type HistoryResponse struct {
 
 func (x *HistoryResponse) Reset() {
 	*x = HistoryResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[106]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7070,7 +7232,7 @@ func (x *HistoryResponse) String() string {
 func (*HistoryResponse) ProtoMessage() {}
 
 func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[106]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7083,7 +7245,7 @@ func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
 func (*HistoryResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{106}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *HistoryResponse) GetColumns() []string {
@@ -7137,7 +7299,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[107]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7149,7 +7311,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[107]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7162,7 +7324,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{107}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *Version) GetAt() *timestamppb.Timestamp {
@@ -7232,7 +7394,7 @@ type VersionColumn struct {
 
 func (x *VersionColumn) Reset() {
 	*x = VersionColumn{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[108]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7244,7 +7406,7 @@ func (x *VersionColumn) String() string {
 func (*VersionColumn) ProtoMessage() {}
 
 func (x *VersionColumn) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[108]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7257,7 +7419,7 @@ func (x *VersionColumn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionColumn.ProtoReflect.Descriptor instead.
 func (*VersionColumn) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{108}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *VersionColumn) GetName() string {
@@ -7290,7 +7452,7 @@ type DigestsRequest struct {
 
 func (x *DigestsRequest) Reset() {
 	*x = DigestsRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[109]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7302,7 +7464,7 @@ func (x *DigestsRequest) String() string {
 func (*DigestsRequest) ProtoMessage() {}
 
 func (x *DigestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[109]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7315,7 +7477,7 @@ func (x *DigestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestsRequest.ProtoReflect.Descriptor instead.
 func (*DigestsRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{109}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *DigestsRequest) GetScopes() []string {
@@ -7335,7 +7497,7 @@ type DigestsResponse struct {
 
 func (x *DigestsResponse) Reset() {
 	*x = DigestsResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[110]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7347,7 +7509,7 @@ func (x *DigestsResponse) String() string {
 func (*DigestsResponse) ProtoMessage() {}
 
 func (x *DigestsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[110]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7360,7 +7522,7 @@ func (x *DigestsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestsResponse.ProtoReflect.Descriptor instead.
 func (*DigestsResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{110}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *DigestsResponse) GetCursor() string {
@@ -7388,7 +7550,7 @@ type TableDigest struct {
 
 func (x *TableDigest) Reset() {
 	*x = TableDigest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[111]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7400,7 +7562,7 @@ func (x *TableDigest) String() string {
 func (*TableDigest) ProtoMessage() {}
 
 func (x *TableDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[111]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7413,7 +7575,7 @@ func (x *TableDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableDigest.ProtoReflect.Descriptor instead.
 func (*TableDigest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{111}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *TableDigest) GetTable() string {
@@ -7450,7 +7612,7 @@ type VerifyReport struct {
 
 func (x *VerifyReport) Reset() {
 	*x = VerifyReport{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[112]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7462,7 +7624,7 @@ func (x *VerifyReport) String() string {
 func (*VerifyReport) ProtoMessage() {}
 
 func (x *VerifyReport) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[112]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7475,7 +7637,7 @@ func (x *VerifyReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyReport.ProtoReflect.Descriptor instead.
 func (*VerifyReport) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{112}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *VerifyReport) GetAt() *timestamppb.Timestamp {
@@ -7521,7 +7683,7 @@ type SchemasRequest struct {
 
 func (x *SchemasRequest) Reset() {
 	*x = SchemasRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[113]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7533,7 +7695,7 @@ func (x *SchemasRequest) String() string {
 func (*SchemasRequest) ProtoMessage() {}
 
 func (x *SchemasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[113]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7546,7 +7708,7 @@ func (x *SchemasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchemasRequest.ProtoReflect.Descriptor instead.
 func (*SchemasRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{113}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{115}
 }
 
 type SchemasResponse struct {
@@ -7561,7 +7723,7 @@ type SchemasResponse struct {
 
 func (x *SchemasResponse) Reset() {
 	*x = SchemasResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[114]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7573,7 +7735,7 @@ func (x *SchemasResponse) String() string {
 func (*SchemasResponse) ProtoMessage() {}
 
 func (x *SchemasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[114]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7586,7 +7748,7 @@ func (x *SchemasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchemasResponse.ProtoReflect.Descriptor instead.
 func (*SchemasResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{114}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *SchemasResponse) GetSchemas() []*SchemaCount {
@@ -7633,7 +7795,7 @@ type SchemaCount struct {
 
 func (x *SchemaCount) Reset() {
 	*x = SchemaCount{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[115]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7645,7 +7807,7 @@ func (x *SchemaCount) String() string {
 func (*SchemaCount) ProtoMessage() {}
 
 func (x *SchemaCount) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[115]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7658,7 +7820,7 @@ func (x *SchemaCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchemaCount.ProtoReflect.Descriptor instead.
 func (*SchemaCount) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{115}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *SchemaCount) GetSchema() string {
@@ -7730,7 +7892,7 @@ type SchemaDevice struct {
 
 func (x *SchemaDevice) Reset() {
 	*x = SchemaDevice{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[116]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7742,7 +7904,7 @@ func (x *SchemaDevice) String() string {
 func (*SchemaDevice) ProtoMessage() {}
 
 func (x *SchemaDevice) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[116]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7755,7 +7917,7 @@ func (x *SchemaDevice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchemaDevice.ProtoReflect.Descriptor instead.
 func (*SchemaDevice) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{116}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *SchemaDevice) GetName() string {
@@ -7803,7 +7965,7 @@ type DroppableRequest struct {
 
 func (x *DroppableRequest) Reset() {
 	*x = DroppableRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[117]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7815,7 +7977,7 @@ func (x *DroppableRequest) String() string {
 func (*DroppableRequest) ProtoMessage() {}
 
 func (x *DroppableRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[117]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7828,7 +7990,7 @@ func (x *DroppableRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DroppableRequest.ProtoReflect.Descriptor instead.
 func (*DroppableRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{117}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *DroppableRequest) GetTable() string {
@@ -7860,7 +8022,7 @@ type DroppableResponse struct {
 
 func (x *DroppableResponse) Reset() {
 	*x = DroppableResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[118]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7872,7 +8034,7 @@ func (x *DroppableResponse) String() string {
 func (*DroppableResponse) ProtoMessage() {}
 
 func (x *DroppableResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[118]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7885,7 +8047,7 @@ func (x *DroppableResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DroppableResponse.ProtoReflect.Descriptor instead.
 func (*DroppableResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{118}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{120}
 }
 
 func (x *DroppableResponse) GetName() string {
@@ -7945,7 +8107,7 @@ type LeasesRequest struct {
 
 func (x *LeasesRequest) Reset() {
 	*x = LeasesRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[119]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7957,7 +8119,7 @@ func (x *LeasesRequest) String() string {
 func (*LeasesRequest) ProtoMessage() {}
 
 func (x *LeasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[119]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7970,7 +8132,7 @@ func (x *LeasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeasesRequest.ProtoReflect.Descriptor instead.
 func (*LeasesRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{119}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{121}
 }
 
 type LeasesResponse struct {
@@ -7983,7 +8145,7 @@ type LeasesResponse struct {
 
 func (x *LeasesResponse) Reset() {
 	*x = LeasesResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[120]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7995,7 +8157,7 @@ func (x *LeasesResponse) String() string {
 func (*LeasesResponse) ProtoMessage() {}
 
 func (x *LeasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[120]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8008,7 +8170,7 @@ func (x *LeasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeasesResponse.ProtoReflect.Descriptor instead.
 func (*LeasesResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{120}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{122}
 }
 
 func (x *LeasesResponse) GetNumbers() []*Series {
@@ -8039,7 +8201,7 @@ type Series struct {
 
 func (x *Series) Reset() {
 	*x = Series{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[121]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8051,7 +8213,7 @@ func (x *Series) String() string {
 func (*Series) ProtoMessage() {}
 
 func (x *Series) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[121]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8064,7 +8226,7 @@ func (x *Series) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Series.ProtoReflect.Descriptor instead.
 func (*Series) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{121}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *Series) GetName() string {
@@ -8116,7 +8278,7 @@ type NumberRange struct {
 
 func (x *NumberRange) Reset() {
 	*x = NumberRange{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[122]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8128,7 +8290,7 @@ func (x *NumberRange) String() string {
 func (*NumberRange) ProtoMessage() {}
 
 func (x *NumberRange) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[122]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8141,7 +8303,7 @@ func (x *NumberRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NumberRange.ProtoReflect.Descriptor instead.
 func (*NumberRange) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{122}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{124}
 }
 
 func (x *NumberRange) GetFirst() int64 {
@@ -8200,7 +8362,7 @@ type NumbersLeft struct {
 
 func (x *NumbersLeft) Reset() {
 	*x = NumbersLeft{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[123]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8212,7 +8374,7 @@ func (x *NumbersLeft) String() string {
 func (*NumbersLeft) ProtoMessage() {}
 
 func (x *NumbersLeft) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[123]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8225,7 +8387,7 @@ func (x *NumbersLeft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NumbersLeft.ProtoReflect.Descriptor instead.
 func (*NumbersLeft) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{123}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{125}
 }
 
 func (x *NumbersLeft) GetDevice() string {
@@ -8278,7 +8440,7 @@ type Share struct {
 
 func (x *Share) Reset() {
 	*x = Share{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[124]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8290,7 +8452,7 @@ func (x *Share) String() string {
 func (*Share) ProtoMessage() {}
 
 func (x *Share) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[124]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8303,7 +8465,7 @@ func (x *Share) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Share.ProtoReflect.Descriptor instead.
 func (*Share) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{124}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{126}
 }
 
 func (x *Share) GetTable() string {
@@ -8417,13 +8579,18 @@ const file_tidemark_admin_v1_admin_proto_rawDesc = "" +
 	"\x04json\x18\x02 \x01(\tR\x04json\x12\x14\n" +
 	"\x05label\x18\x03 \x01(\tR\x05label\"&\n" +
 	"\x14RemovePasskeyRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\x12\n" +
-	"\x10BeginTotpRequest\"=\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"B\n" +
+	"\x10BeginTotpRequest\x12\x1a\n" +
+	"\bpassword\x18\x01 \x01(\tR\bpassword\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\tR\x04code\"=\n" +
 	"\x11BeginTotpResponse\x12\x16\n" +
 	"\x06secret\x18\x01 \x01(\tR\x06secret\x12\x10\n" +
 	"\x03uri\x18\x02 \x01(\tR\x03uri\"'\n" +
 	"\x11FinishTotpRequest\x12\x12\n" +
-	"\x04code\x18\x01 \x01(\tR\x04code\"8\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\"C\n" +
+	"\x11RemoveTotpRequest\x12\x1a\n" +
+	"\bpassword\x18\x01 \x01(\tR\bpassword\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\tR\x04code\"8\n" +
 	"\x12SetPasswordRequest\x12\x10\n" +
 	"\x03old\x18\x01 \x01(\tR\x03old\x12\x10\n" +
 	"\x03new\x18\x02 \x01(\tR\x03new\"/\n" +
@@ -8510,7 +8677,7 @@ const file_tidemark_admin_v1_admin_proto_rawDesc = "" +
 	"\x04read\x18\x02 \x01(\bR\x04read\x12\x16\n" +
 	"\x06insert\x18\x03 \x01(\bR\x06insert\x12\x16\n" +
 	"\x06update\x18\x04 \x01(\bR\x06update\x12\x16\n" +
-	"\x06delete\x18\x05 \x01(\bR\x06delete\"\xa5\b\n" +
+	"\x06delete\x18\x05 \x01(\bR\x06delete\"\xde\b\n" +
 	"\x06Device\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x124\n" +
@@ -8543,7 +8710,11 @@ const file_tidemark_admin_v1_admin_proto_rawDesc = "" +
 	"\x05asked\x18\x1b \x01(\tR\x05asked\x12;\n" +
 	"\bverified\x18\x1c \x01(\v2\x1f.tidemark.admin.v1.VerifyReportR\bverified\x12\x10\n" +
 	"\x03app\x18\x1d \x01(\tR\x03app\x126\n" +
-	"\brestored\x18\x1e \x01(\v2\x1a.google.protobuf.TimestampR\brestored\"\x11\n" +
+	"\brestored\x18\x1e \x01(\v2\x1a.google.protobuf.TimestampR\brestored\x127\n" +
+	"\bdownload\x18\x1f \x01(\v2\x1b.tidemark.admin.v1.DownloadR\bdownload\"2\n" +
+	"\bDownload\x12\x12\n" +
+	"\x04sent\x18\x01 \x01(\x04R\x04sent\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\"\x11\n" +
 	"\x0fOverviewRequest\"\xa8\b\n" +
 	"\x10OverviewResponse\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x10\n" +
@@ -8690,7 +8861,7 @@ const file_tidemark_admin_v1_admin_proto_rawDesc = "" +
 	"\braw_text\x18\x06 \x01(\fH\x00R\arawTextB\x06\n" +
 	"\x04kind\"7\n" +
 	"\x03Key\x120\n" +
-	"\x06values\x18\x01 \x03(\v2\x18.tidemark.admin.v1.ValueR\x06values\"\xa5\x05\n" +
+	"\x06values\x18\x01 \x03(\v2\x18.tidemark.admin.v1.ValueR\x06values\"\xfb\x05\n" +
 	"\aReceipt\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x14\n" +
@@ -8716,13 +8887,17 @@ const file_tidemark_admin_v1_admin_proto_rawDesc = "" +
 	"\x06undone\x18\x12 \x01(\tR\x06undone\x12\x0e\n" +
 	"\x02by\x18\x13 \x01(\tR\x02by\x125\n" +
 	"\x05state\x18\x14 \x01(\x0e2\x1f.tidemark.admin.v1.ReceiptStateR\x05state\x12\x12\n" +
-	"\x04note\x18\x15 \x01(\tR\x04note\"\xbf\x01\n" +
+	"\x04note\x18\x15 \x01(\tR\x04note\x12\x1b\n" +
+	"\tundone_by\x18\x16 \x01(\tR\bundoneBy\x127\n" +
+	"\tundone_at\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\bundoneAt\"\xf8\x01\n" +
 	"\x13ListReceiptsRequest\x12+\n" +
 	"\x04page\x18\x01 \x01(\v2\x17.tidemark.admin.v1.PageR\x04page\x12\x14\n" +
 	"\x05table\x18\x02 \x01(\tR\x05table\x12\x16\n" +
 	"\x06device\x18\x03 \x01(\tR\x06device\x125\n" +
 	"\x05state\x18\x04 \x01(\x0e2\x1f.tidemark.admin.v1.ReceiptStateR\x05state\x12\x16\n" +
-	"\x06search\x18\x05 \x01(\tR\x06search\"v\n" +
+	"\x06search\x18\x05 \x01(\tR\x06search\x12!\n" +
+	"\foldest_first\x18\x06 \x01(\bR\voldestFirst\x12\x14\n" +
+	"\x05after\x18\a \x01(\tR\x05after\"v\n" +
 	"\x14ListReceiptsResponse\x126\n" +
 	"\breceipts\x18\x01 \x03(\v2\x1a.tidemark.admin.v1.ReceiptR\breceipts\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"#\n" +
@@ -9013,7 +9188,7 @@ const file_tidemark_admin_v1_admin_proto_rawDesc = "" +
 	"\x19RECEIPT_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11RECEIPT_STATE_NEW\x10\x01\x12\x1a\n" +
 	"\x16RECEIPT_STATE_ACCEPTED\x10\x02\x12\x18\n" +
-	"\x14RECEIPT_STATE_UNDONE\x10\x032\xe8\b\n" +
+	"\x14RECEIPT_STATE_UNDONE\x10\x032\xc1\t\n" +
 	"\bEntrance\x12P\n" +
 	"\x05State\x12\x1f.tidemark.admin.v1.StateRequest\x1a .tidemark.admin.v1.StateResponse\"\x04\x88\xe7\x18\x01\x12T\n" +
 	"\x05SetUp\x12\x1f.tidemark.admin.v1.SetUpRequest\x1a .tidemark.admin.v1.LoginResponse\"\b\x88\xe7\x18\x01\x90\xe7\x18\x01\x12T\n" +
@@ -9026,7 +9201,9 @@ const file_tidemark_admin_v1_admin_proto_rawDesc = "" +
 	"\rRemovePasskey\x12'.tidemark.admin.v1.RemovePasskeyRequest\x1a\x19.tidemark.admin.v1.Person\"\b\x88\xe7\x18\x02\x90\xe7\x18\x01\x12\\\n" +
 	"\tBeginTotp\x12#.tidemark.admin.v1.BeginTotpRequest\x1a$.tidemark.admin.v1.BeginTotpResponse\"\x04\x88\xe7\x18\x02\x12W\n" +
 	"\n" +
-	"FinishTotp\x12$.tidemark.admin.v1.FinishTotpRequest\x1a\x19.tidemark.admin.v1.Person\"\b\x88\xe7\x18\x02\x90\xe7\x18\x01\x12Y\n" +
+	"FinishTotp\x12$.tidemark.admin.v1.FinishTotpRequest\x1a\x19.tidemark.admin.v1.Person\"\b\x88\xe7\x18\x02\x90\xe7\x18\x01\x12W\n" +
+	"\n" +
+	"RemoveTotp\x12$.tidemark.admin.v1.RemoveTotpRequest\x1a\x19.tidemark.admin.v1.Person\"\b\x88\xe7\x18\x02\x90\xe7\x18\x01\x12Y\n" +
 	"\vSetPassword\x12%.tidemark.admin.v1.SetPasswordRequest\x1a\x19.tidemark.admin.v1.Person\"\b\x88\xe7\x18\x02\x90\xe7\x18\x012\xa6\a\n" +
 	"\x06People\x12Y\n" +
 	"\x04List\x12$.tidemark.admin.v1.ListPeopleRequest\x1a%.tidemark.admin.v1.ListPeopleResponse\"\x04\x88\xe7\x18\x04\x12W\n" +
@@ -9098,7 +9275,7 @@ func file_tidemark_admin_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_tidemark_admin_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_tidemark_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 128)
+var file_tidemark_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 130)
 var file_tidemark_admin_v1_admin_proto_goTypes = []any{
 	(Role)(0),                          // 0: tidemark.admin.v1.Role
 	(DeviceState)(0),                   // 1: tidemark.admin.v1.DeviceState
@@ -9119,368 +9296,374 @@ var file_tidemark_admin_v1_admin_proto_goTypes = []any{
 	(*BeginTotpRequest)(nil),           // 16: tidemark.admin.v1.BeginTotpRequest
 	(*BeginTotpResponse)(nil),          // 17: tidemark.admin.v1.BeginTotpResponse
 	(*FinishTotpRequest)(nil),          // 18: tidemark.admin.v1.FinishTotpRequest
-	(*SetPasswordRequest)(nil),         // 19: tidemark.admin.v1.SetPasswordRequest
-	(*LogoutRequest)(nil),              // 20: tidemark.admin.v1.LogoutRequest
-	(*LogoutResponse)(nil),             // 21: tidemark.admin.v1.LogoutResponse
-	(*Person)(nil),                     // 22: tidemark.admin.v1.Person
-	(*Passkey)(nil),                    // 23: tidemark.admin.v1.Passkey
-	(*ListPeopleRequest)(nil),          // 24: tidemark.admin.v1.ListPeopleRequest
-	(*ListPeopleResponse)(nil),         // 25: tidemark.admin.v1.ListPeopleResponse
-	(*InviteRequest)(nil),              // 26: tidemark.admin.v1.InviteRequest
-	(*InviteResponse)(nil),             // 27: tidemark.admin.v1.InviteResponse
-	(*SetRoleRequest)(nil),             // 28: tidemark.admin.v1.SetRoleRequest
-	(*RemovePersonRequest)(nil),        // 29: tidemark.admin.v1.RemovePersonRequest
-	(*RemovePersonResponse)(nil),       // 30: tidemark.admin.v1.RemovePersonResponse
-	(*ResetRequest)(nil),               // 31: tidemark.admin.v1.ResetRequest
-	(*ListTokensRequest)(nil),          // 32: tidemark.admin.v1.ListTokensRequest
-	(*ListTokensResponse)(nil),         // 33: tidemark.admin.v1.ListTokensResponse
-	(*AddTokenRequest)(nil),            // 34: tidemark.admin.v1.AddTokenRequest
-	(*AddTokenResponse)(nil),           // 35: tidemark.admin.v1.AddTokenResponse
-	(*RemoveTokenRequest)(nil),         // 36: tidemark.admin.v1.RemoveTokenRequest
-	(*RemoveTokenResponse)(nil),        // 37: tidemark.admin.v1.RemoveTokenResponse
-	(*AuditRequest)(nil),               // 38: tidemark.admin.v1.AuditRequest
-	(*AuditResponse)(nil),              // 39: tidemark.admin.v1.AuditResponse
-	(*CheckAuditRequest)(nil),          // 40: tidemark.admin.v1.CheckAuditRequest
-	(*CheckAuditResponse)(nil),         // 41: tidemark.admin.v1.CheckAuditResponse
-	(*AuditEntry)(nil),                 // 42: tidemark.admin.v1.AuditEntry
-	(*Grant)(nil),                      // 43: tidemark.admin.v1.Grant
-	(*Device)(nil),                     // 44: tidemark.admin.v1.Device
-	(*OverviewRequest)(nil),            // 45: tidemark.admin.v1.OverviewRequest
-	(*OverviewResponse)(nil),           // 46: tidemark.admin.v1.OverviewResponse
-	(*Branch)(nil),                     // 47: tidemark.admin.v1.Branch
-	(*Rollback)(nil),                   // 48: tidemark.admin.v1.Rollback
-	(*UnsafePoint)(nil),                // 49: tidemark.admin.v1.UnsafePoint
-	(*ListDevicesRequest)(nil),         // 50: tidemark.admin.v1.ListDevicesRequest
-	(*ListDevicesResponse)(nil),        // 51: tidemark.admin.v1.ListDevicesResponse
-	(*GetDeviceRequest)(nil),           // 52: tidemark.admin.v1.GetDeviceRequest
-	(*GetDeviceResponse)(nil),          // 53: tidemark.admin.v1.GetDeviceResponse
-	(*Life)(nil),                       // 54: tidemark.admin.v1.Life
-	(*TimelineRequest)(nil),            // 55: tidemark.admin.v1.TimelineRequest
-	(*TimelineResponse)(nil),           // 56: tidemark.admin.v1.TimelineResponse
-	(*TimelineEntry)(nil),              // 57: tidemark.admin.v1.TimelineEntry
-	(*WatchRequest)(nil),               // 58: tidemark.admin.v1.WatchRequest
-	(*Event)(nil),                      // 59: tidemark.admin.v1.Event
-	(*AddDeviceRequest)(nil),           // 60: tidemark.admin.v1.AddDeviceRequest
-	(*AddDeviceResponse)(nil),          // 61: tidemark.admin.v1.AddDeviceResponse
-	(*RenameDeviceRequest)(nil),        // 62: tidemark.admin.v1.RenameDeviceRequest
-	(*SetGrantsRequest)(nil),           // 63: tidemark.admin.v1.SetGrantsRequest
-	(*PauseRequest)(nil),               // 64: tidemark.admin.v1.PauseRequest
-	(*ResumeRequest)(nil),              // 65: tidemark.admin.v1.ResumeRequest
-	(*IsolateRequest)(nil),             // 66: tidemark.admin.v1.IsolateRequest
-	(*ReleaseRequest)(nil),             // 67: tidemark.admin.v1.ReleaseRequest
-	(*RevokeRequest)(nil),              // 68: tidemark.admin.v1.RevokeRequest
-	(*JudgeRequest)(nil),               // 69: tidemark.admin.v1.JudgeRequest
-	(*AskRequest)(nil),                 // 70: tidemark.admin.v1.AskRequest
-	(*Value)(nil),                      // 71: tidemark.admin.v1.Value
-	(*Key)(nil),                        // 72: tidemark.admin.v1.Key
-	(*Receipt)(nil),                    // 73: tidemark.admin.v1.Receipt
-	(*ListReceiptsRequest)(nil),        // 74: tidemark.admin.v1.ListReceiptsRequest
-	(*ListReceiptsResponse)(nil),       // 75: tidemark.admin.v1.ListReceiptsResponse
-	(*GetReceiptRequest)(nil),          // 76: tidemark.admin.v1.GetReceiptRequest
-	(*GetReceiptResponse)(nil),         // 77: tidemark.admin.v1.GetReceiptResponse
-	(*UndoRequest)(nil),                // 78: tidemark.admin.v1.UndoRequest
-	(*AcceptRequest)(nil),              // 79: tidemark.admin.v1.AcceptRequest
-	(*AcceptResponse)(nil),             // 80: tidemark.admin.v1.AcceptResponse
-	(*WhatIfRequest)(nil),              // 81: tidemark.admin.v1.WhatIfRequest
-	(*WhatIfResponse)(nil),             // 82: tidemark.admin.v1.WhatIfResponse
-	(*WhatIfCase)(nil),                 // 83: tidemark.admin.v1.WhatIfCase
-	(*Parked)(nil),                     // 84: tidemark.admin.v1.Parked
-	(*ListParkedRequest)(nil),          // 85: tidemark.admin.v1.ListParkedRequest
-	(*ListParkedResponse)(nil),         // 86: tidemark.admin.v1.ListParkedResponse
-	(*GetParkedRequest)(nil),           // 87: tidemark.admin.v1.GetParkedRequest
-	(*GetParkedResponse)(nil),          // 88: tidemark.admin.v1.GetParkedResponse
-	(*Operation)(nil),                  // 89: tidemark.admin.v1.Operation
-	(*OperationColumn)(nil),            // 90: tidemark.admin.v1.OperationColumn
-	(*ExportRequest)(nil),              // 91: tidemark.admin.v1.ExportRequest
-	(*ExportResponse)(nil),             // 92: tidemark.admin.v1.ExportResponse
-	(*RetryRequest)(nil),               // 93: tidemark.admin.v1.RetryRequest
-	(*EditRequest)(nil),                // 94: tidemark.admin.v1.EditRequest
-	(*OperationEdit)(nil),              // 95: tidemark.admin.v1.OperationEdit
-	(*DiscardRequest)(nil),             // 96: tidemark.admin.v1.DiscardRequest
-	(*SettleResponse)(nil),             // 97: tidemark.admin.v1.SettleResponse
-	(*Settled)(nil),                    // 98: tidemark.admin.v1.Settled
-	(*TablesRequest)(nil),              // 99: tidemark.admin.v1.TablesRequest
-	(*TablesResponse)(nil),             // 100: tidemark.admin.v1.TablesResponse
-	(*Table)(nil),                      // 101: tidemark.admin.v1.Table
-	(*Column)(nil),                     // 102: tidemark.admin.v1.Column
-	(*ScopesRequest)(nil),              // 103: tidemark.admin.v1.ScopesRequest
-	(*ScopesResponse)(nil),             // 104: tidemark.admin.v1.ScopesResponse
-	(*ScopeInfo)(nil),                  // 105: tidemark.admin.v1.ScopeInfo
-	(*RowsRequest)(nil),                // 106: tidemark.admin.v1.RowsRequest
-	(*RowsResponse)(nil),               // 107: tidemark.admin.v1.RowsResponse
-	(*Row)(nil),                        // 108: tidemark.admin.v1.Row
-	(*HistoryRequest)(nil),             // 109: tidemark.admin.v1.HistoryRequest
-	(*HistoryResponse)(nil),            // 110: tidemark.admin.v1.HistoryResponse
-	(*Version)(nil),                    // 111: tidemark.admin.v1.Version
-	(*VersionColumn)(nil),              // 112: tidemark.admin.v1.VersionColumn
-	(*DigestsRequest)(nil),             // 113: tidemark.admin.v1.DigestsRequest
-	(*DigestsResponse)(nil),            // 114: tidemark.admin.v1.DigestsResponse
-	(*TableDigest)(nil),                // 115: tidemark.admin.v1.TableDigest
-	(*VerifyReport)(nil),               // 116: tidemark.admin.v1.VerifyReport
-	(*SchemasRequest)(nil),             // 117: tidemark.admin.v1.SchemasRequest
-	(*SchemasResponse)(nil),            // 118: tidemark.admin.v1.SchemasResponse
-	(*SchemaCount)(nil),                // 119: tidemark.admin.v1.SchemaCount
-	(*SchemaDevice)(nil),               // 120: tidemark.admin.v1.SchemaDevice
-	(*DroppableRequest)(nil),           // 121: tidemark.admin.v1.DroppableRequest
-	(*DroppableResponse)(nil),          // 122: tidemark.admin.v1.DroppableResponse
-	(*LeasesRequest)(nil),              // 123: tidemark.admin.v1.LeasesRequest
-	(*LeasesResponse)(nil),             // 124: tidemark.admin.v1.LeasesResponse
-	(*Series)(nil),                     // 125: tidemark.admin.v1.Series
-	(*NumberRange)(nil),                // 126: tidemark.admin.v1.NumberRange
-	(*NumbersLeft)(nil),                // 127: tidemark.admin.v1.NumbersLeft
-	(*Share)(nil),                      // 128: tidemark.admin.v1.Share
-	nil,                                // 129: tidemark.admin.v1.OverviewResponse.LevelsEntry
-	nil,                                // 130: tidemark.admin.v1.ListParkedResponse.CodesEntry
-	nil,                                // 131: tidemark.admin.v1.OperationEdit.SetEntry
-	(*timestamppb.Timestamp)(nil),      // 132: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 133: google.protobuf.Duration
-	(*descriptorpb.MethodOptions)(nil), // 134: google.protobuf.MethodOptions
+	(*RemoveTotpRequest)(nil),          // 19: tidemark.admin.v1.RemoveTotpRequest
+	(*SetPasswordRequest)(nil),         // 20: tidemark.admin.v1.SetPasswordRequest
+	(*LogoutRequest)(nil),              // 21: tidemark.admin.v1.LogoutRequest
+	(*LogoutResponse)(nil),             // 22: tidemark.admin.v1.LogoutResponse
+	(*Person)(nil),                     // 23: tidemark.admin.v1.Person
+	(*Passkey)(nil),                    // 24: tidemark.admin.v1.Passkey
+	(*ListPeopleRequest)(nil),          // 25: tidemark.admin.v1.ListPeopleRequest
+	(*ListPeopleResponse)(nil),         // 26: tidemark.admin.v1.ListPeopleResponse
+	(*InviteRequest)(nil),              // 27: tidemark.admin.v1.InviteRequest
+	(*InviteResponse)(nil),             // 28: tidemark.admin.v1.InviteResponse
+	(*SetRoleRequest)(nil),             // 29: tidemark.admin.v1.SetRoleRequest
+	(*RemovePersonRequest)(nil),        // 30: tidemark.admin.v1.RemovePersonRequest
+	(*RemovePersonResponse)(nil),       // 31: tidemark.admin.v1.RemovePersonResponse
+	(*ResetRequest)(nil),               // 32: tidemark.admin.v1.ResetRequest
+	(*ListTokensRequest)(nil),          // 33: tidemark.admin.v1.ListTokensRequest
+	(*ListTokensResponse)(nil),         // 34: tidemark.admin.v1.ListTokensResponse
+	(*AddTokenRequest)(nil),            // 35: tidemark.admin.v1.AddTokenRequest
+	(*AddTokenResponse)(nil),           // 36: tidemark.admin.v1.AddTokenResponse
+	(*RemoveTokenRequest)(nil),         // 37: tidemark.admin.v1.RemoveTokenRequest
+	(*RemoveTokenResponse)(nil),        // 38: tidemark.admin.v1.RemoveTokenResponse
+	(*AuditRequest)(nil),               // 39: tidemark.admin.v1.AuditRequest
+	(*AuditResponse)(nil),              // 40: tidemark.admin.v1.AuditResponse
+	(*CheckAuditRequest)(nil),          // 41: tidemark.admin.v1.CheckAuditRequest
+	(*CheckAuditResponse)(nil),         // 42: tidemark.admin.v1.CheckAuditResponse
+	(*AuditEntry)(nil),                 // 43: tidemark.admin.v1.AuditEntry
+	(*Grant)(nil),                      // 44: tidemark.admin.v1.Grant
+	(*Device)(nil),                     // 45: tidemark.admin.v1.Device
+	(*Download)(nil),                   // 46: tidemark.admin.v1.Download
+	(*OverviewRequest)(nil),            // 47: tidemark.admin.v1.OverviewRequest
+	(*OverviewResponse)(nil),           // 48: tidemark.admin.v1.OverviewResponse
+	(*Branch)(nil),                     // 49: tidemark.admin.v1.Branch
+	(*Rollback)(nil),                   // 50: tidemark.admin.v1.Rollback
+	(*UnsafePoint)(nil),                // 51: tidemark.admin.v1.UnsafePoint
+	(*ListDevicesRequest)(nil),         // 52: tidemark.admin.v1.ListDevicesRequest
+	(*ListDevicesResponse)(nil),        // 53: tidemark.admin.v1.ListDevicesResponse
+	(*GetDeviceRequest)(nil),           // 54: tidemark.admin.v1.GetDeviceRequest
+	(*GetDeviceResponse)(nil),          // 55: tidemark.admin.v1.GetDeviceResponse
+	(*Life)(nil),                       // 56: tidemark.admin.v1.Life
+	(*TimelineRequest)(nil),            // 57: tidemark.admin.v1.TimelineRequest
+	(*TimelineResponse)(nil),           // 58: tidemark.admin.v1.TimelineResponse
+	(*TimelineEntry)(nil),              // 59: tidemark.admin.v1.TimelineEntry
+	(*WatchRequest)(nil),               // 60: tidemark.admin.v1.WatchRequest
+	(*Event)(nil),                      // 61: tidemark.admin.v1.Event
+	(*AddDeviceRequest)(nil),           // 62: tidemark.admin.v1.AddDeviceRequest
+	(*AddDeviceResponse)(nil),          // 63: tidemark.admin.v1.AddDeviceResponse
+	(*RenameDeviceRequest)(nil),        // 64: tidemark.admin.v1.RenameDeviceRequest
+	(*SetGrantsRequest)(nil),           // 65: tidemark.admin.v1.SetGrantsRequest
+	(*PauseRequest)(nil),               // 66: tidemark.admin.v1.PauseRequest
+	(*ResumeRequest)(nil),              // 67: tidemark.admin.v1.ResumeRequest
+	(*IsolateRequest)(nil),             // 68: tidemark.admin.v1.IsolateRequest
+	(*ReleaseRequest)(nil),             // 69: tidemark.admin.v1.ReleaseRequest
+	(*RevokeRequest)(nil),              // 70: tidemark.admin.v1.RevokeRequest
+	(*JudgeRequest)(nil),               // 71: tidemark.admin.v1.JudgeRequest
+	(*AskRequest)(nil),                 // 72: tidemark.admin.v1.AskRequest
+	(*Value)(nil),                      // 73: tidemark.admin.v1.Value
+	(*Key)(nil),                        // 74: tidemark.admin.v1.Key
+	(*Receipt)(nil),                    // 75: tidemark.admin.v1.Receipt
+	(*ListReceiptsRequest)(nil),        // 76: tidemark.admin.v1.ListReceiptsRequest
+	(*ListReceiptsResponse)(nil),       // 77: tidemark.admin.v1.ListReceiptsResponse
+	(*GetReceiptRequest)(nil),          // 78: tidemark.admin.v1.GetReceiptRequest
+	(*GetReceiptResponse)(nil),         // 79: tidemark.admin.v1.GetReceiptResponse
+	(*UndoRequest)(nil),                // 80: tidemark.admin.v1.UndoRequest
+	(*AcceptRequest)(nil),              // 81: tidemark.admin.v1.AcceptRequest
+	(*AcceptResponse)(nil),             // 82: tidemark.admin.v1.AcceptResponse
+	(*WhatIfRequest)(nil),              // 83: tidemark.admin.v1.WhatIfRequest
+	(*WhatIfResponse)(nil),             // 84: tidemark.admin.v1.WhatIfResponse
+	(*WhatIfCase)(nil),                 // 85: tidemark.admin.v1.WhatIfCase
+	(*Parked)(nil),                     // 86: tidemark.admin.v1.Parked
+	(*ListParkedRequest)(nil),          // 87: tidemark.admin.v1.ListParkedRequest
+	(*ListParkedResponse)(nil),         // 88: tidemark.admin.v1.ListParkedResponse
+	(*GetParkedRequest)(nil),           // 89: tidemark.admin.v1.GetParkedRequest
+	(*GetParkedResponse)(nil),          // 90: tidemark.admin.v1.GetParkedResponse
+	(*Operation)(nil),                  // 91: tidemark.admin.v1.Operation
+	(*OperationColumn)(nil),            // 92: tidemark.admin.v1.OperationColumn
+	(*ExportRequest)(nil),              // 93: tidemark.admin.v1.ExportRequest
+	(*ExportResponse)(nil),             // 94: tidemark.admin.v1.ExportResponse
+	(*RetryRequest)(nil),               // 95: tidemark.admin.v1.RetryRequest
+	(*EditRequest)(nil),                // 96: tidemark.admin.v1.EditRequest
+	(*OperationEdit)(nil),              // 97: tidemark.admin.v1.OperationEdit
+	(*DiscardRequest)(nil),             // 98: tidemark.admin.v1.DiscardRequest
+	(*SettleResponse)(nil),             // 99: tidemark.admin.v1.SettleResponse
+	(*Settled)(nil),                    // 100: tidemark.admin.v1.Settled
+	(*TablesRequest)(nil),              // 101: tidemark.admin.v1.TablesRequest
+	(*TablesResponse)(nil),             // 102: tidemark.admin.v1.TablesResponse
+	(*Table)(nil),                      // 103: tidemark.admin.v1.Table
+	(*Column)(nil),                     // 104: tidemark.admin.v1.Column
+	(*ScopesRequest)(nil),              // 105: tidemark.admin.v1.ScopesRequest
+	(*ScopesResponse)(nil),             // 106: tidemark.admin.v1.ScopesResponse
+	(*ScopeInfo)(nil),                  // 107: tidemark.admin.v1.ScopeInfo
+	(*RowsRequest)(nil),                // 108: tidemark.admin.v1.RowsRequest
+	(*RowsResponse)(nil),               // 109: tidemark.admin.v1.RowsResponse
+	(*Row)(nil),                        // 110: tidemark.admin.v1.Row
+	(*HistoryRequest)(nil),             // 111: tidemark.admin.v1.HistoryRequest
+	(*HistoryResponse)(nil),            // 112: tidemark.admin.v1.HistoryResponse
+	(*Version)(nil),                    // 113: tidemark.admin.v1.Version
+	(*VersionColumn)(nil),              // 114: tidemark.admin.v1.VersionColumn
+	(*DigestsRequest)(nil),             // 115: tidemark.admin.v1.DigestsRequest
+	(*DigestsResponse)(nil),            // 116: tidemark.admin.v1.DigestsResponse
+	(*TableDigest)(nil),                // 117: tidemark.admin.v1.TableDigest
+	(*VerifyReport)(nil),               // 118: tidemark.admin.v1.VerifyReport
+	(*SchemasRequest)(nil),             // 119: tidemark.admin.v1.SchemasRequest
+	(*SchemasResponse)(nil),            // 120: tidemark.admin.v1.SchemasResponse
+	(*SchemaCount)(nil),                // 121: tidemark.admin.v1.SchemaCount
+	(*SchemaDevice)(nil),               // 122: tidemark.admin.v1.SchemaDevice
+	(*DroppableRequest)(nil),           // 123: tidemark.admin.v1.DroppableRequest
+	(*DroppableResponse)(nil),          // 124: tidemark.admin.v1.DroppableResponse
+	(*LeasesRequest)(nil),              // 125: tidemark.admin.v1.LeasesRequest
+	(*LeasesResponse)(nil),             // 126: tidemark.admin.v1.LeasesResponse
+	(*Series)(nil),                     // 127: tidemark.admin.v1.Series
+	(*NumberRange)(nil),                // 128: tidemark.admin.v1.NumberRange
+	(*NumbersLeft)(nil),                // 129: tidemark.admin.v1.NumbersLeft
+	(*Share)(nil),                      // 130: tidemark.admin.v1.Share
+	nil,                                // 131: tidemark.admin.v1.OverviewResponse.LevelsEntry
+	nil,                                // 132: tidemark.admin.v1.ListParkedResponse.CodesEntry
+	nil,                                // 133: tidemark.admin.v1.OperationEdit.SetEntry
+	(*timestamppb.Timestamp)(nil),      // 134: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 135: google.protobuf.Duration
+	(*descriptorpb.MethodOptions)(nil), // 136: google.protobuf.MethodOptions
 }
 var file_tidemark_admin_v1_admin_proto_depIdxs = []int32{
-	22,  // 0: tidemark.admin.v1.StateResponse.you:type_name -> tidemark.admin.v1.Person
-	22,  // 1: tidemark.admin.v1.LoginResponse.you:type_name -> tidemark.admin.v1.Person
+	23,  // 0: tidemark.admin.v1.StateResponse.you:type_name -> tidemark.admin.v1.Person
+	23,  // 1: tidemark.admin.v1.LoginResponse.you:type_name -> tidemark.admin.v1.Person
 	0,   // 2: tidemark.admin.v1.Person.role:type_name -> tidemark.admin.v1.Role
-	23,  // 3: tidemark.admin.v1.Person.passkeys:type_name -> tidemark.admin.v1.Passkey
-	132, // 4: tidemark.admin.v1.Person.created:type_name -> google.protobuf.Timestamp
-	132, // 5: tidemark.admin.v1.Person.seen:type_name -> google.protobuf.Timestamp
-	132, // 6: tidemark.admin.v1.Passkey.created:type_name -> google.protobuf.Timestamp
-	132, // 7: tidemark.admin.v1.Passkey.used:type_name -> google.protobuf.Timestamp
-	22,  // 8: tidemark.admin.v1.ListPeopleResponse.people:type_name -> tidemark.admin.v1.Person
+	24,  // 3: tidemark.admin.v1.Person.passkeys:type_name -> tidemark.admin.v1.Passkey
+	134, // 4: tidemark.admin.v1.Person.created:type_name -> google.protobuf.Timestamp
+	134, // 5: tidemark.admin.v1.Person.seen:type_name -> google.protobuf.Timestamp
+	134, // 6: tidemark.admin.v1.Passkey.created:type_name -> google.protobuf.Timestamp
+	134, // 7: tidemark.admin.v1.Passkey.used:type_name -> google.protobuf.Timestamp
+	23,  // 8: tidemark.admin.v1.ListPeopleResponse.people:type_name -> tidemark.admin.v1.Person
 	0,   // 9: tidemark.admin.v1.InviteRequest.role:type_name -> tidemark.admin.v1.Role
-	22,  // 10: tidemark.admin.v1.InviteResponse.person:type_name -> tidemark.admin.v1.Person
-	132, // 11: tidemark.admin.v1.InviteResponse.expires:type_name -> google.protobuf.Timestamp
+	23,  // 10: tidemark.admin.v1.InviteResponse.person:type_name -> tidemark.admin.v1.Person
+	134, // 11: tidemark.admin.v1.InviteResponse.expires:type_name -> google.protobuf.Timestamp
 	0,   // 12: tidemark.admin.v1.SetRoleRequest.role:type_name -> tidemark.admin.v1.Role
-	22,  // 13: tidemark.admin.v1.ListTokensResponse.tokens:type_name -> tidemark.admin.v1.Person
+	23,  // 13: tidemark.admin.v1.ListTokensResponse.tokens:type_name -> tidemark.admin.v1.Person
 	0,   // 14: tidemark.admin.v1.AddTokenRequest.role:type_name -> tidemark.admin.v1.Role
-	22,  // 15: tidemark.admin.v1.AddTokenResponse.token:type_name -> tidemark.admin.v1.Person
+	23,  // 15: tidemark.admin.v1.AddTokenResponse.token:type_name -> tidemark.admin.v1.Person
 	5,   // 16: tidemark.admin.v1.AuditRequest.page:type_name -> tidemark.admin.v1.Page
-	42,  // 17: tidemark.admin.v1.AuditResponse.entries:type_name -> tidemark.admin.v1.AuditEntry
-	132, // 18: tidemark.admin.v1.AuditEntry.at:type_name -> google.protobuf.Timestamp
+	43,  // 17: tidemark.admin.v1.AuditResponse.entries:type_name -> tidemark.admin.v1.AuditEntry
+	134, // 18: tidemark.admin.v1.AuditEntry.at:type_name -> google.protobuf.Timestamp
 	1,   // 19: tidemark.admin.v1.Device.state:type_name -> tidemark.admin.v1.DeviceState
-	43,  // 20: tidemark.admin.v1.Device.grants:type_name -> tidemark.admin.v1.Grant
-	132, // 21: tidemark.admin.v1.Device.created:type_name -> google.protobuf.Timestamp
-	132, // 22: tidemark.admin.v1.Device.seen:type_name -> google.protobuf.Timestamp
-	132, // 23: tidemark.admin.v1.Device.progress:type_name -> google.protobuf.Timestamp
-	133, // 24: tidemark.admin.v1.Device.oldest_unsafe:type_name -> google.protobuf.Duration
-	133, // 25: tidemark.admin.v1.Device.clock_offset:type_name -> google.protobuf.Duration
+	44,  // 20: tidemark.admin.v1.Device.grants:type_name -> tidemark.admin.v1.Grant
+	134, // 21: tidemark.admin.v1.Device.created:type_name -> google.protobuf.Timestamp
+	134, // 22: tidemark.admin.v1.Device.seen:type_name -> google.protobuf.Timestamp
+	134, // 23: tidemark.admin.v1.Device.progress:type_name -> google.protobuf.Timestamp
+	135, // 24: tidemark.admin.v1.Device.oldest_unsafe:type_name -> google.protobuf.Duration
+	135, // 25: tidemark.admin.v1.Device.clock_offset:type_name -> google.protobuf.Duration
 	2,   // 26: tidemark.admin.v1.Device.level:type_name -> tidemark.admin.v1.Level
-	116, // 27: tidemark.admin.v1.Device.verified:type_name -> tidemark.admin.v1.VerifyReport
-	132, // 28: tidemark.admin.v1.Device.restored:type_name -> google.protobuf.Timestamp
-	132, // 29: tidemark.admin.v1.OverviewResponse.at:type_name -> google.protobuf.Timestamp
-	133, // 30: tidemark.admin.v1.OverviewResponse.oldest_unsafe:type_name -> google.protobuf.Duration
-	133, // 31: tidemark.admin.v1.OverviewResponse.oldest_quarantined:type_name -> google.protobuf.Duration
-	129, // 32: tidemark.admin.v1.OverviewResponse.levels:type_name -> tidemark.admin.v1.OverviewResponse.LevelsEntry
-	49,  // 33: tidemark.admin.v1.OverviewResponse.unsafe_history:type_name -> tidemark.admin.v1.UnsafePoint
-	47,  // 34: tidemark.admin.v1.OverviewResponse.lineage:type_name -> tidemark.admin.v1.Branch
-	48,  // 35: tidemark.admin.v1.OverviewResponse.rollback:type_name -> tidemark.admin.v1.Rollback
-	132, // 36: tidemark.admin.v1.Branch.at:type_name -> google.protobuf.Timestamp
-	132, // 37: tidemark.admin.v1.Rollback.at:type_name -> google.protobuf.Timestamp
-	132, // 38: tidemark.admin.v1.UnsafePoint.at:type_name -> google.protobuf.Timestamp
-	133, // 39: tidemark.admin.v1.UnsafePoint.oldest:type_name -> google.protobuf.Duration
-	5,   // 40: tidemark.admin.v1.ListDevicesRequest.page:type_name -> tidemark.admin.v1.Page
-	1,   // 41: tidemark.admin.v1.ListDevicesRequest.states:type_name -> tidemark.admin.v1.DeviceState
-	2,   // 42: tidemark.admin.v1.ListDevicesRequest.levels:type_name -> tidemark.admin.v1.Level
-	44,  // 43: tidemark.admin.v1.ListDevicesResponse.devices:type_name -> tidemark.admin.v1.Device
-	44,  // 44: tidemark.admin.v1.GetDeviceResponse.device:type_name -> tidemark.admin.v1.Device
-	54,  // 45: tidemark.admin.v1.GetDeviceResponse.lives:type_name -> tidemark.admin.v1.Life
-	57,  // 46: tidemark.admin.v1.GetDeviceResponse.events:type_name -> tidemark.admin.v1.TimelineEntry
-	132, // 47: tidemark.admin.v1.Life.began:type_name -> google.protobuf.Timestamp
-	132, // 48: tidemark.admin.v1.Life.seen:type_name -> google.protobuf.Timestamp
-	5,   // 49: tidemark.admin.v1.TimelineRequest.page:type_name -> tidemark.admin.v1.Page
-	57,  // 50: tidemark.admin.v1.TimelineResponse.entries:type_name -> tidemark.admin.v1.TimelineEntry
-	132, // 51: tidemark.admin.v1.TimelineEntry.at:type_name -> google.protobuf.Timestamp
-	132, // 52: tidemark.admin.v1.TimelineEntry.until:type_name -> google.protobuf.Timestamp
-	43,  // 53: tidemark.admin.v1.AddDeviceRequest.grants:type_name -> tidemark.admin.v1.Grant
-	133, // 54: tidemark.admin.v1.AddDeviceRequest.good_for:type_name -> google.protobuf.Duration
-	44,  // 55: tidemark.admin.v1.AddDeviceResponse.device:type_name -> tidemark.admin.v1.Device
-	132, // 56: tidemark.admin.v1.AddDeviceResponse.expires:type_name -> google.protobuf.Timestamp
-	43,  // 57: tidemark.admin.v1.SetGrantsRequest.grants:type_name -> tidemark.admin.v1.Grant
-	71,  // 58: tidemark.admin.v1.Key.values:type_name -> tidemark.admin.v1.Value
-	132, // 59: tidemark.admin.v1.Receipt.at:type_name -> google.protobuf.Timestamp
-	72,  // 60: tidemark.admin.v1.Receipt.key:type_name -> tidemark.admin.v1.Key
-	71,  // 61: tidemark.admin.v1.Receipt.base:type_name -> tidemark.admin.v1.Value
-	71,  // 62: tidemark.admin.v1.Receipt.hub:type_name -> tidemark.admin.v1.Value
-	71,  // 63: tidemark.admin.v1.Receipt.edge:type_name -> tidemark.admin.v1.Value
-	71,  // 64: tidemark.admin.v1.Receipt.result:type_name -> tidemark.admin.v1.Value
-	3,   // 65: tidemark.admin.v1.Receipt.state:type_name -> tidemark.admin.v1.ReceiptState
-	5,   // 66: tidemark.admin.v1.ListReceiptsRequest.page:type_name -> tidemark.admin.v1.Page
-	3,   // 67: tidemark.admin.v1.ListReceiptsRequest.state:type_name -> tidemark.admin.v1.ReceiptState
-	73,  // 68: tidemark.admin.v1.ListReceiptsResponse.receipts:type_name -> tidemark.admin.v1.Receipt
-	73,  // 69: tidemark.admin.v1.GetReceiptResponse.receipt:type_name -> tidemark.admin.v1.Receipt
-	71,  // 70: tidemark.admin.v1.GetReceiptResponse.now:type_name -> tidemark.admin.v1.Value
-	73,  // 71: tidemark.admin.v1.GetReceiptResponse.others:type_name -> tidemark.admin.v1.Receipt
-	83,  // 72: tidemark.admin.v1.WhatIfResponse.cases:type_name -> tidemark.admin.v1.WhatIfCase
-	73,  // 73: tidemark.admin.v1.WhatIfCase.receipt:type_name -> tidemark.admin.v1.Receipt
-	71,  // 74: tidemark.admin.v1.WhatIfCase.would:type_name -> tidemark.admin.v1.Value
-	132, // 75: tidemark.admin.v1.Parked.at:type_name -> google.protobuf.Timestamp
-	5,   // 76: tidemark.admin.v1.ListParkedRequest.page:type_name -> tidemark.admin.v1.Page
-	84,  // 77: tidemark.admin.v1.ListParkedResponse.parked:type_name -> tidemark.admin.v1.Parked
-	130, // 78: tidemark.admin.v1.ListParkedResponse.codes:type_name -> tidemark.admin.v1.ListParkedResponse.CodesEntry
-	84,  // 79: tidemark.admin.v1.GetParkedResponse.parked:type_name -> tidemark.admin.v1.Parked
-	89,  // 80: tidemark.admin.v1.GetParkedResponse.operations:type_name -> tidemark.admin.v1.Operation
-	84,  // 81: tidemark.admin.v1.GetParkedResponse.related:type_name -> tidemark.admin.v1.Parked
-	72,  // 82: tidemark.admin.v1.Operation.key:type_name -> tidemark.admin.v1.Key
-	90,  // 83: tidemark.admin.v1.Operation.columns:type_name -> tidemark.admin.v1.OperationColumn
-	71,  // 84: tidemark.admin.v1.OperationColumn.base:type_name -> tidemark.admin.v1.Value
-	71,  // 85: tidemark.admin.v1.OperationColumn.new:type_name -> tidemark.admin.v1.Value
-	71,  // 86: tidemark.admin.v1.OperationColumn.hub:type_name -> tidemark.admin.v1.Value
-	95,  // 87: tidemark.admin.v1.EditRequest.edits:type_name -> tidemark.admin.v1.OperationEdit
-	131, // 88: tidemark.admin.v1.OperationEdit.set:type_name -> tidemark.admin.v1.OperationEdit.SetEntry
-	98,  // 89: tidemark.admin.v1.SettleResponse.settled:type_name -> tidemark.admin.v1.Settled
-	101, // 90: tidemark.admin.v1.TablesResponse.tables:type_name -> tidemark.admin.v1.Table
-	102, // 91: tidemark.admin.v1.Table.columns:type_name -> tidemark.admin.v1.Column
-	105, // 92: tidemark.admin.v1.ScopesResponse.scopes:type_name -> tidemark.admin.v1.ScopeInfo
-	5,   // 93: tidemark.admin.v1.RowsRequest.page:type_name -> tidemark.admin.v1.Page
-	72,  // 94: tidemark.admin.v1.RowsRequest.key:type_name -> tidemark.admin.v1.Key
-	108, // 95: tidemark.admin.v1.RowsResponse.rows:type_name -> tidemark.admin.v1.Row
-	71,  // 96: tidemark.admin.v1.Row.values:type_name -> tidemark.admin.v1.Value
-	72,  // 97: tidemark.admin.v1.HistoryRequest.key:type_name -> tidemark.admin.v1.Key
-	5,   // 98: tidemark.admin.v1.HistoryRequest.page:type_name -> tidemark.admin.v1.Page
-	71,  // 99: tidemark.admin.v1.HistoryResponse.now:type_name -> tidemark.admin.v1.Value
-	111, // 100: tidemark.admin.v1.HistoryResponse.versions:type_name -> tidemark.admin.v1.Version
-	132, // 101: tidemark.admin.v1.Version.at:type_name -> google.protobuf.Timestamp
-	132, // 102: tidemark.admin.v1.Version.written:type_name -> google.protobuf.Timestamp
-	112, // 103: tidemark.admin.v1.Version.columns:type_name -> tidemark.admin.v1.VersionColumn
-	71,  // 104: tidemark.admin.v1.VersionColumn.base:type_name -> tidemark.admin.v1.Value
-	71,  // 105: tidemark.admin.v1.VersionColumn.new:type_name -> tidemark.admin.v1.Value
-	115, // 106: tidemark.admin.v1.DigestsResponse.tables:type_name -> tidemark.admin.v1.TableDigest
-	132, // 107: tidemark.admin.v1.VerifyReport.at:type_name -> google.protobuf.Timestamp
-	119, // 108: tidemark.admin.v1.SchemasResponse.schemas:type_name -> tidemark.admin.v1.SchemaCount
-	120, // 109: tidemark.admin.v1.SchemaCount.users:type_name -> tidemark.admin.v1.SchemaDevice
-	132, // 110: tidemark.admin.v1.SchemaDevice.since:type_name -> google.protobuf.Timestamp
-	132, // 111: tidemark.admin.v1.SchemaDevice.seen:type_name -> google.protobuf.Timestamp
-	120, // 112: tidemark.admin.v1.DroppableResponse.users:type_name -> tidemark.admin.v1.SchemaDevice
-	120, // 113: tidemark.admin.v1.DroppableResponse.unknown:type_name -> tidemark.admin.v1.SchemaDevice
-	120, // 114: tidemark.admin.v1.DroppableResponse.unsent:type_name -> tidemark.admin.v1.SchemaDevice
-	125, // 115: tidemark.admin.v1.LeasesResponse.numbers:type_name -> tidemark.admin.v1.Series
-	128, // 116: tidemark.admin.v1.LeasesResponse.shares:type_name -> tidemark.admin.v1.Share
-	126, // 117: tidemark.admin.v1.Series.ranges:type_name -> tidemark.admin.v1.NumberRange
-	127, // 118: tidemark.admin.v1.Series.left:type_name -> tidemark.admin.v1.NumbersLeft
-	132, // 119: tidemark.admin.v1.NumberRange.at:type_name -> google.protobuf.Timestamp
-	132, // 120: tidemark.admin.v1.NumbersLeft.at:type_name -> google.protobuf.Timestamp
-	71,  // 121: tidemark.admin.v1.OperationEdit.SetEntry.value:type_name -> tidemark.admin.v1.Value
-	134, // 122: tidemark.admin.v1.least:extendee -> google.protobuf.MethodOptions
-	134, // 123: tidemark.admin.v1.writes:extendee -> google.protobuf.MethodOptions
-	0,   // 124: tidemark.admin.v1.least:type_name -> tidemark.admin.v1.Role
-	6,   // 125: tidemark.admin.v1.Entrance.State:input_type -> tidemark.admin.v1.StateRequest
-	8,   // 126: tidemark.admin.v1.Entrance.SetUp:input_type -> tidemark.admin.v1.SetUpRequest
-	9,   // 127: tidemark.admin.v1.Entrance.Login:input_type -> tidemark.admin.v1.LoginRequest
-	11,  // 128: tidemark.admin.v1.Entrance.BeginPasskeyLogin:input_type -> tidemark.admin.v1.BeginPasskeyLoginRequest
-	14,  // 129: tidemark.admin.v1.Entrance.FinishPasskeyLogin:input_type -> tidemark.admin.v1.FinishPasskeyRequest
-	20,  // 130: tidemark.admin.v1.Entrance.Logout:input_type -> tidemark.admin.v1.LogoutRequest
-	12,  // 131: tidemark.admin.v1.Entrance.BeginPasskey:input_type -> tidemark.admin.v1.BeginPasskeyRequest
-	14,  // 132: tidemark.admin.v1.Entrance.FinishPasskey:input_type -> tidemark.admin.v1.FinishPasskeyRequest
-	15,  // 133: tidemark.admin.v1.Entrance.RemovePasskey:input_type -> tidemark.admin.v1.RemovePasskeyRequest
-	16,  // 134: tidemark.admin.v1.Entrance.BeginTotp:input_type -> tidemark.admin.v1.BeginTotpRequest
-	18,  // 135: tidemark.admin.v1.Entrance.FinishTotp:input_type -> tidemark.admin.v1.FinishTotpRequest
-	19,  // 136: tidemark.admin.v1.Entrance.SetPassword:input_type -> tidemark.admin.v1.SetPasswordRequest
-	24,  // 137: tidemark.admin.v1.People.List:input_type -> tidemark.admin.v1.ListPeopleRequest
-	26,  // 138: tidemark.admin.v1.People.Invite:input_type -> tidemark.admin.v1.InviteRequest
-	28,  // 139: tidemark.admin.v1.People.SetRole:input_type -> tidemark.admin.v1.SetRoleRequest
-	29,  // 140: tidemark.admin.v1.People.Remove:input_type -> tidemark.admin.v1.RemovePersonRequest
-	31,  // 141: tidemark.admin.v1.People.Reset:input_type -> tidemark.admin.v1.ResetRequest
-	32,  // 142: tidemark.admin.v1.People.ListTokens:input_type -> tidemark.admin.v1.ListTokensRequest
-	34,  // 143: tidemark.admin.v1.People.AddToken:input_type -> tidemark.admin.v1.AddTokenRequest
-	36,  // 144: tidemark.admin.v1.People.RemoveToken:input_type -> tidemark.admin.v1.RemoveTokenRequest
-	38,  // 145: tidemark.admin.v1.People.Audit:input_type -> tidemark.admin.v1.AuditRequest
-	40,  // 146: tidemark.admin.v1.People.CheckAudit:input_type -> tidemark.admin.v1.CheckAuditRequest
-	45,  // 147: tidemark.admin.v1.Fleet.Overview:input_type -> tidemark.admin.v1.OverviewRequest
-	50,  // 148: tidemark.admin.v1.Fleet.List:input_type -> tidemark.admin.v1.ListDevicesRequest
-	52,  // 149: tidemark.admin.v1.Fleet.Get:input_type -> tidemark.admin.v1.GetDeviceRequest
-	55,  // 150: tidemark.admin.v1.Fleet.Timeline:input_type -> tidemark.admin.v1.TimelineRequest
-	58,  // 151: tidemark.admin.v1.Fleet.Watch:input_type -> tidemark.admin.v1.WatchRequest
-	60,  // 152: tidemark.admin.v1.Fleet.Add:input_type -> tidemark.admin.v1.AddDeviceRequest
-	62,  // 153: tidemark.admin.v1.Fleet.Rename:input_type -> tidemark.admin.v1.RenameDeviceRequest
-	63,  // 154: tidemark.admin.v1.Fleet.SetGrants:input_type -> tidemark.admin.v1.SetGrantsRequest
-	64,  // 155: tidemark.admin.v1.Fleet.Pause:input_type -> tidemark.admin.v1.PauseRequest
-	65,  // 156: tidemark.admin.v1.Fleet.Resume:input_type -> tidemark.admin.v1.ResumeRequest
-	66,  // 157: tidemark.admin.v1.Fleet.Isolate:input_type -> tidemark.admin.v1.IsolateRequest
-	67,  // 158: tidemark.admin.v1.Fleet.Release:input_type -> tidemark.admin.v1.ReleaseRequest
-	68,  // 159: tidemark.admin.v1.Fleet.Revoke:input_type -> tidemark.admin.v1.RevokeRequest
-	69,  // 160: tidemark.admin.v1.Fleet.Judge:input_type -> tidemark.admin.v1.JudgeRequest
-	70,  // 161: tidemark.admin.v1.Fleet.AskSync:input_type -> tidemark.admin.v1.AskRequest
-	70,  // 162: tidemark.admin.v1.Fleet.AskVerify:input_type -> tidemark.admin.v1.AskRequest
-	74,  // 163: tidemark.admin.v1.Conflicts.List:input_type -> tidemark.admin.v1.ListReceiptsRequest
-	76,  // 164: tidemark.admin.v1.Conflicts.Get:input_type -> tidemark.admin.v1.GetReceiptRequest
-	78,  // 165: tidemark.admin.v1.Conflicts.Undo:input_type -> tidemark.admin.v1.UndoRequest
-	79,  // 166: tidemark.admin.v1.Conflicts.Accept:input_type -> tidemark.admin.v1.AcceptRequest
-	81,  // 167: tidemark.admin.v1.Conflicts.WhatIf:input_type -> tidemark.admin.v1.WhatIfRequest
-	85,  // 168: tidemark.admin.v1.Quarantine.List:input_type -> tidemark.admin.v1.ListParkedRequest
-	87,  // 169: tidemark.admin.v1.Quarantine.Get:input_type -> tidemark.admin.v1.GetParkedRequest
-	91,  // 170: tidemark.admin.v1.Quarantine.Export:input_type -> tidemark.admin.v1.ExportRequest
-	93,  // 171: tidemark.admin.v1.Quarantine.Retry:input_type -> tidemark.admin.v1.RetryRequest
-	94,  // 172: tidemark.admin.v1.Quarantine.Edit:input_type -> tidemark.admin.v1.EditRequest
-	96,  // 173: tidemark.admin.v1.Quarantine.Discard:input_type -> tidemark.admin.v1.DiscardRequest
-	99,  // 174: tidemark.admin.v1.Data.Tables:input_type -> tidemark.admin.v1.TablesRequest
-	103, // 175: tidemark.admin.v1.Data.Scopes:input_type -> tidemark.admin.v1.ScopesRequest
-	106, // 176: tidemark.admin.v1.Data.Rows:input_type -> tidemark.admin.v1.RowsRequest
-	109, // 177: tidemark.admin.v1.Data.History:input_type -> tidemark.admin.v1.HistoryRequest
-	113, // 178: tidemark.admin.v1.Data.Digests:input_type -> tidemark.admin.v1.DigestsRequest
-	117, // 179: tidemark.admin.v1.Data.Schemas:input_type -> tidemark.admin.v1.SchemasRequest
-	121, // 180: tidemark.admin.v1.Data.Droppable:input_type -> tidemark.admin.v1.DroppableRequest
-	123, // 181: tidemark.admin.v1.Data.Leases:input_type -> tidemark.admin.v1.LeasesRequest
-	7,   // 182: tidemark.admin.v1.Entrance.State:output_type -> tidemark.admin.v1.StateResponse
-	10,  // 183: tidemark.admin.v1.Entrance.SetUp:output_type -> tidemark.admin.v1.LoginResponse
-	10,  // 184: tidemark.admin.v1.Entrance.Login:output_type -> tidemark.admin.v1.LoginResponse
-	13,  // 185: tidemark.admin.v1.Entrance.BeginPasskeyLogin:output_type -> tidemark.admin.v1.PasskeyOptions
-	10,  // 186: tidemark.admin.v1.Entrance.FinishPasskeyLogin:output_type -> tidemark.admin.v1.LoginResponse
-	21,  // 187: tidemark.admin.v1.Entrance.Logout:output_type -> tidemark.admin.v1.LogoutResponse
-	13,  // 188: tidemark.admin.v1.Entrance.BeginPasskey:output_type -> tidemark.admin.v1.PasskeyOptions
-	22,  // 189: tidemark.admin.v1.Entrance.FinishPasskey:output_type -> tidemark.admin.v1.Person
-	22,  // 190: tidemark.admin.v1.Entrance.RemovePasskey:output_type -> tidemark.admin.v1.Person
-	17,  // 191: tidemark.admin.v1.Entrance.BeginTotp:output_type -> tidemark.admin.v1.BeginTotpResponse
-	22,  // 192: tidemark.admin.v1.Entrance.FinishTotp:output_type -> tidemark.admin.v1.Person
-	22,  // 193: tidemark.admin.v1.Entrance.SetPassword:output_type -> tidemark.admin.v1.Person
-	25,  // 194: tidemark.admin.v1.People.List:output_type -> tidemark.admin.v1.ListPeopleResponse
-	27,  // 195: tidemark.admin.v1.People.Invite:output_type -> tidemark.admin.v1.InviteResponse
-	22,  // 196: tidemark.admin.v1.People.SetRole:output_type -> tidemark.admin.v1.Person
-	30,  // 197: tidemark.admin.v1.People.Remove:output_type -> tidemark.admin.v1.RemovePersonResponse
-	27,  // 198: tidemark.admin.v1.People.Reset:output_type -> tidemark.admin.v1.InviteResponse
-	33,  // 199: tidemark.admin.v1.People.ListTokens:output_type -> tidemark.admin.v1.ListTokensResponse
-	35,  // 200: tidemark.admin.v1.People.AddToken:output_type -> tidemark.admin.v1.AddTokenResponse
-	37,  // 201: tidemark.admin.v1.People.RemoveToken:output_type -> tidemark.admin.v1.RemoveTokenResponse
-	39,  // 202: tidemark.admin.v1.People.Audit:output_type -> tidemark.admin.v1.AuditResponse
-	41,  // 203: tidemark.admin.v1.People.CheckAudit:output_type -> tidemark.admin.v1.CheckAuditResponse
-	46,  // 204: tidemark.admin.v1.Fleet.Overview:output_type -> tidemark.admin.v1.OverviewResponse
-	51,  // 205: tidemark.admin.v1.Fleet.List:output_type -> tidemark.admin.v1.ListDevicesResponse
-	53,  // 206: tidemark.admin.v1.Fleet.Get:output_type -> tidemark.admin.v1.GetDeviceResponse
-	56,  // 207: tidemark.admin.v1.Fleet.Timeline:output_type -> tidemark.admin.v1.TimelineResponse
-	59,  // 208: tidemark.admin.v1.Fleet.Watch:output_type -> tidemark.admin.v1.Event
-	61,  // 209: tidemark.admin.v1.Fleet.Add:output_type -> tidemark.admin.v1.AddDeviceResponse
-	44,  // 210: tidemark.admin.v1.Fleet.Rename:output_type -> tidemark.admin.v1.Device
-	44,  // 211: tidemark.admin.v1.Fleet.SetGrants:output_type -> tidemark.admin.v1.Device
-	44,  // 212: tidemark.admin.v1.Fleet.Pause:output_type -> tidemark.admin.v1.Device
-	44,  // 213: tidemark.admin.v1.Fleet.Resume:output_type -> tidemark.admin.v1.Device
-	44,  // 214: tidemark.admin.v1.Fleet.Isolate:output_type -> tidemark.admin.v1.Device
-	44,  // 215: tidemark.admin.v1.Fleet.Release:output_type -> tidemark.admin.v1.Device
-	44,  // 216: tidemark.admin.v1.Fleet.Revoke:output_type -> tidemark.admin.v1.Device
-	44,  // 217: tidemark.admin.v1.Fleet.Judge:output_type -> tidemark.admin.v1.Device
-	44,  // 218: tidemark.admin.v1.Fleet.AskSync:output_type -> tidemark.admin.v1.Device
-	44,  // 219: tidemark.admin.v1.Fleet.AskVerify:output_type -> tidemark.admin.v1.Device
-	75,  // 220: tidemark.admin.v1.Conflicts.List:output_type -> tidemark.admin.v1.ListReceiptsResponse
-	77,  // 221: tidemark.admin.v1.Conflicts.Get:output_type -> tidemark.admin.v1.GetReceiptResponse
-	73,  // 222: tidemark.admin.v1.Conflicts.Undo:output_type -> tidemark.admin.v1.Receipt
-	80,  // 223: tidemark.admin.v1.Conflicts.Accept:output_type -> tidemark.admin.v1.AcceptResponse
-	82,  // 224: tidemark.admin.v1.Conflicts.WhatIf:output_type -> tidemark.admin.v1.WhatIfResponse
-	86,  // 225: tidemark.admin.v1.Quarantine.List:output_type -> tidemark.admin.v1.ListParkedResponse
-	88,  // 226: tidemark.admin.v1.Quarantine.Get:output_type -> tidemark.admin.v1.GetParkedResponse
-	92,  // 227: tidemark.admin.v1.Quarantine.Export:output_type -> tidemark.admin.v1.ExportResponse
-	97,  // 228: tidemark.admin.v1.Quarantine.Retry:output_type -> tidemark.admin.v1.SettleResponse
-	97,  // 229: tidemark.admin.v1.Quarantine.Edit:output_type -> tidemark.admin.v1.SettleResponse
-	97,  // 230: tidemark.admin.v1.Quarantine.Discard:output_type -> tidemark.admin.v1.SettleResponse
-	100, // 231: tidemark.admin.v1.Data.Tables:output_type -> tidemark.admin.v1.TablesResponse
-	104, // 232: tidemark.admin.v1.Data.Scopes:output_type -> tidemark.admin.v1.ScopesResponse
-	107, // 233: tidemark.admin.v1.Data.Rows:output_type -> tidemark.admin.v1.RowsResponse
-	110, // 234: tidemark.admin.v1.Data.History:output_type -> tidemark.admin.v1.HistoryResponse
-	114, // 235: tidemark.admin.v1.Data.Digests:output_type -> tidemark.admin.v1.DigestsResponse
-	118, // 236: tidemark.admin.v1.Data.Schemas:output_type -> tidemark.admin.v1.SchemasResponse
-	122, // 237: tidemark.admin.v1.Data.Droppable:output_type -> tidemark.admin.v1.DroppableResponse
-	124, // 238: tidemark.admin.v1.Data.Leases:output_type -> tidemark.admin.v1.LeasesResponse
-	182, // [182:239] is the sub-list for method output_type
-	125, // [125:182] is the sub-list for method input_type
-	124, // [124:125] is the sub-list for extension type_name
-	122, // [122:124] is the sub-list for extension extendee
-	0,   // [0:122] is the sub-list for field type_name
+	118, // 27: tidemark.admin.v1.Device.verified:type_name -> tidemark.admin.v1.VerifyReport
+	134, // 28: tidemark.admin.v1.Device.restored:type_name -> google.protobuf.Timestamp
+	46,  // 29: tidemark.admin.v1.Device.download:type_name -> tidemark.admin.v1.Download
+	134, // 30: tidemark.admin.v1.OverviewResponse.at:type_name -> google.protobuf.Timestamp
+	135, // 31: tidemark.admin.v1.OverviewResponse.oldest_unsafe:type_name -> google.protobuf.Duration
+	135, // 32: tidemark.admin.v1.OverviewResponse.oldest_quarantined:type_name -> google.protobuf.Duration
+	131, // 33: tidemark.admin.v1.OverviewResponse.levels:type_name -> tidemark.admin.v1.OverviewResponse.LevelsEntry
+	51,  // 34: tidemark.admin.v1.OverviewResponse.unsafe_history:type_name -> tidemark.admin.v1.UnsafePoint
+	49,  // 35: tidemark.admin.v1.OverviewResponse.lineage:type_name -> tidemark.admin.v1.Branch
+	50,  // 36: tidemark.admin.v1.OverviewResponse.rollback:type_name -> tidemark.admin.v1.Rollback
+	134, // 37: tidemark.admin.v1.Branch.at:type_name -> google.protobuf.Timestamp
+	134, // 38: tidemark.admin.v1.Rollback.at:type_name -> google.protobuf.Timestamp
+	134, // 39: tidemark.admin.v1.UnsafePoint.at:type_name -> google.protobuf.Timestamp
+	135, // 40: tidemark.admin.v1.UnsafePoint.oldest:type_name -> google.protobuf.Duration
+	5,   // 41: tidemark.admin.v1.ListDevicesRequest.page:type_name -> tidemark.admin.v1.Page
+	1,   // 42: tidemark.admin.v1.ListDevicesRequest.states:type_name -> tidemark.admin.v1.DeviceState
+	2,   // 43: tidemark.admin.v1.ListDevicesRequest.levels:type_name -> tidemark.admin.v1.Level
+	45,  // 44: tidemark.admin.v1.ListDevicesResponse.devices:type_name -> tidemark.admin.v1.Device
+	45,  // 45: tidemark.admin.v1.GetDeviceResponse.device:type_name -> tidemark.admin.v1.Device
+	56,  // 46: tidemark.admin.v1.GetDeviceResponse.lives:type_name -> tidemark.admin.v1.Life
+	59,  // 47: tidemark.admin.v1.GetDeviceResponse.events:type_name -> tidemark.admin.v1.TimelineEntry
+	134, // 48: tidemark.admin.v1.Life.began:type_name -> google.protobuf.Timestamp
+	134, // 49: tidemark.admin.v1.Life.seen:type_name -> google.protobuf.Timestamp
+	5,   // 50: tidemark.admin.v1.TimelineRequest.page:type_name -> tidemark.admin.v1.Page
+	59,  // 51: tidemark.admin.v1.TimelineResponse.entries:type_name -> tidemark.admin.v1.TimelineEntry
+	134, // 52: tidemark.admin.v1.TimelineEntry.at:type_name -> google.protobuf.Timestamp
+	134, // 53: tidemark.admin.v1.TimelineEntry.until:type_name -> google.protobuf.Timestamp
+	44,  // 54: tidemark.admin.v1.AddDeviceRequest.grants:type_name -> tidemark.admin.v1.Grant
+	135, // 55: tidemark.admin.v1.AddDeviceRequest.good_for:type_name -> google.protobuf.Duration
+	45,  // 56: tidemark.admin.v1.AddDeviceResponse.device:type_name -> tidemark.admin.v1.Device
+	134, // 57: tidemark.admin.v1.AddDeviceResponse.expires:type_name -> google.protobuf.Timestamp
+	44,  // 58: tidemark.admin.v1.SetGrantsRequest.grants:type_name -> tidemark.admin.v1.Grant
+	73,  // 59: tidemark.admin.v1.Key.values:type_name -> tidemark.admin.v1.Value
+	134, // 60: tidemark.admin.v1.Receipt.at:type_name -> google.protobuf.Timestamp
+	74,  // 61: tidemark.admin.v1.Receipt.key:type_name -> tidemark.admin.v1.Key
+	73,  // 62: tidemark.admin.v1.Receipt.base:type_name -> tidemark.admin.v1.Value
+	73,  // 63: tidemark.admin.v1.Receipt.hub:type_name -> tidemark.admin.v1.Value
+	73,  // 64: tidemark.admin.v1.Receipt.edge:type_name -> tidemark.admin.v1.Value
+	73,  // 65: tidemark.admin.v1.Receipt.result:type_name -> tidemark.admin.v1.Value
+	3,   // 66: tidemark.admin.v1.Receipt.state:type_name -> tidemark.admin.v1.ReceiptState
+	134, // 67: tidemark.admin.v1.Receipt.undone_at:type_name -> google.protobuf.Timestamp
+	5,   // 68: tidemark.admin.v1.ListReceiptsRequest.page:type_name -> tidemark.admin.v1.Page
+	3,   // 69: tidemark.admin.v1.ListReceiptsRequest.state:type_name -> tidemark.admin.v1.ReceiptState
+	75,  // 70: tidemark.admin.v1.ListReceiptsResponse.receipts:type_name -> tidemark.admin.v1.Receipt
+	75,  // 71: tidemark.admin.v1.GetReceiptResponse.receipt:type_name -> tidemark.admin.v1.Receipt
+	73,  // 72: tidemark.admin.v1.GetReceiptResponse.now:type_name -> tidemark.admin.v1.Value
+	75,  // 73: tidemark.admin.v1.GetReceiptResponse.others:type_name -> tidemark.admin.v1.Receipt
+	85,  // 74: tidemark.admin.v1.WhatIfResponse.cases:type_name -> tidemark.admin.v1.WhatIfCase
+	75,  // 75: tidemark.admin.v1.WhatIfCase.receipt:type_name -> tidemark.admin.v1.Receipt
+	73,  // 76: tidemark.admin.v1.WhatIfCase.would:type_name -> tidemark.admin.v1.Value
+	134, // 77: tidemark.admin.v1.Parked.at:type_name -> google.protobuf.Timestamp
+	5,   // 78: tidemark.admin.v1.ListParkedRequest.page:type_name -> tidemark.admin.v1.Page
+	86,  // 79: tidemark.admin.v1.ListParkedResponse.parked:type_name -> tidemark.admin.v1.Parked
+	132, // 80: tidemark.admin.v1.ListParkedResponse.codes:type_name -> tidemark.admin.v1.ListParkedResponse.CodesEntry
+	86,  // 81: tidemark.admin.v1.GetParkedResponse.parked:type_name -> tidemark.admin.v1.Parked
+	91,  // 82: tidemark.admin.v1.GetParkedResponse.operations:type_name -> tidemark.admin.v1.Operation
+	86,  // 83: tidemark.admin.v1.GetParkedResponse.related:type_name -> tidemark.admin.v1.Parked
+	74,  // 84: tidemark.admin.v1.Operation.key:type_name -> tidemark.admin.v1.Key
+	92,  // 85: tidemark.admin.v1.Operation.columns:type_name -> tidemark.admin.v1.OperationColumn
+	73,  // 86: tidemark.admin.v1.OperationColumn.base:type_name -> tidemark.admin.v1.Value
+	73,  // 87: tidemark.admin.v1.OperationColumn.new:type_name -> tidemark.admin.v1.Value
+	73,  // 88: tidemark.admin.v1.OperationColumn.hub:type_name -> tidemark.admin.v1.Value
+	97,  // 89: tidemark.admin.v1.EditRequest.edits:type_name -> tidemark.admin.v1.OperationEdit
+	133, // 90: tidemark.admin.v1.OperationEdit.set:type_name -> tidemark.admin.v1.OperationEdit.SetEntry
+	100, // 91: tidemark.admin.v1.SettleResponse.settled:type_name -> tidemark.admin.v1.Settled
+	103, // 92: tidemark.admin.v1.TablesResponse.tables:type_name -> tidemark.admin.v1.Table
+	104, // 93: tidemark.admin.v1.Table.columns:type_name -> tidemark.admin.v1.Column
+	107, // 94: tidemark.admin.v1.ScopesResponse.scopes:type_name -> tidemark.admin.v1.ScopeInfo
+	5,   // 95: tidemark.admin.v1.RowsRequest.page:type_name -> tidemark.admin.v1.Page
+	74,  // 96: tidemark.admin.v1.RowsRequest.key:type_name -> tidemark.admin.v1.Key
+	110, // 97: tidemark.admin.v1.RowsResponse.rows:type_name -> tidemark.admin.v1.Row
+	73,  // 98: tidemark.admin.v1.Row.values:type_name -> tidemark.admin.v1.Value
+	74,  // 99: tidemark.admin.v1.HistoryRequest.key:type_name -> tidemark.admin.v1.Key
+	5,   // 100: tidemark.admin.v1.HistoryRequest.page:type_name -> tidemark.admin.v1.Page
+	73,  // 101: tidemark.admin.v1.HistoryResponse.now:type_name -> tidemark.admin.v1.Value
+	113, // 102: tidemark.admin.v1.HistoryResponse.versions:type_name -> tidemark.admin.v1.Version
+	134, // 103: tidemark.admin.v1.Version.at:type_name -> google.protobuf.Timestamp
+	134, // 104: tidemark.admin.v1.Version.written:type_name -> google.protobuf.Timestamp
+	114, // 105: tidemark.admin.v1.Version.columns:type_name -> tidemark.admin.v1.VersionColumn
+	73,  // 106: tidemark.admin.v1.VersionColumn.base:type_name -> tidemark.admin.v1.Value
+	73,  // 107: tidemark.admin.v1.VersionColumn.new:type_name -> tidemark.admin.v1.Value
+	117, // 108: tidemark.admin.v1.DigestsResponse.tables:type_name -> tidemark.admin.v1.TableDigest
+	134, // 109: tidemark.admin.v1.VerifyReport.at:type_name -> google.protobuf.Timestamp
+	121, // 110: tidemark.admin.v1.SchemasResponse.schemas:type_name -> tidemark.admin.v1.SchemaCount
+	122, // 111: tidemark.admin.v1.SchemaCount.users:type_name -> tidemark.admin.v1.SchemaDevice
+	134, // 112: tidemark.admin.v1.SchemaDevice.since:type_name -> google.protobuf.Timestamp
+	134, // 113: tidemark.admin.v1.SchemaDevice.seen:type_name -> google.protobuf.Timestamp
+	122, // 114: tidemark.admin.v1.DroppableResponse.users:type_name -> tidemark.admin.v1.SchemaDevice
+	122, // 115: tidemark.admin.v1.DroppableResponse.unknown:type_name -> tidemark.admin.v1.SchemaDevice
+	122, // 116: tidemark.admin.v1.DroppableResponse.unsent:type_name -> tidemark.admin.v1.SchemaDevice
+	127, // 117: tidemark.admin.v1.LeasesResponse.numbers:type_name -> tidemark.admin.v1.Series
+	130, // 118: tidemark.admin.v1.LeasesResponse.shares:type_name -> tidemark.admin.v1.Share
+	128, // 119: tidemark.admin.v1.Series.ranges:type_name -> tidemark.admin.v1.NumberRange
+	129, // 120: tidemark.admin.v1.Series.left:type_name -> tidemark.admin.v1.NumbersLeft
+	134, // 121: tidemark.admin.v1.NumberRange.at:type_name -> google.protobuf.Timestamp
+	134, // 122: tidemark.admin.v1.NumbersLeft.at:type_name -> google.protobuf.Timestamp
+	73,  // 123: tidemark.admin.v1.OperationEdit.SetEntry.value:type_name -> tidemark.admin.v1.Value
+	136, // 124: tidemark.admin.v1.least:extendee -> google.protobuf.MethodOptions
+	136, // 125: tidemark.admin.v1.writes:extendee -> google.protobuf.MethodOptions
+	0,   // 126: tidemark.admin.v1.least:type_name -> tidemark.admin.v1.Role
+	6,   // 127: tidemark.admin.v1.Entrance.State:input_type -> tidemark.admin.v1.StateRequest
+	8,   // 128: tidemark.admin.v1.Entrance.SetUp:input_type -> tidemark.admin.v1.SetUpRequest
+	9,   // 129: tidemark.admin.v1.Entrance.Login:input_type -> tidemark.admin.v1.LoginRequest
+	11,  // 130: tidemark.admin.v1.Entrance.BeginPasskeyLogin:input_type -> tidemark.admin.v1.BeginPasskeyLoginRequest
+	14,  // 131: tidemark.admin.v1.Entrance.FinishPasskeyLogin:input_type -> tidemark.admin.v1.FinishPasskeyRequest
+	21,  // 132: tidemark.admin.v1.Entrance.Logout:input_type -> tidemark.admin.v1.LogoutRequest
+	12,  // 133: tidemark.admin.v1.Entrance.BeginPasskey:input_type -> tidemark.admin.v1.BeginPasskeyRequest
+	14,  // 134: tidemark.admin.v1.Entrance.FinishPasskey:input_type -> tidemark.admin.v1.FinishPasskeyRequest
+	15,  // 135: tidemark.admin.v1.Entrance.RemovePasskey:input_type -> tidemark.admin.v1.RemovePasskeyRequest
+	16,  // 136: tidemark.admin.v1.Entrance.BeginTotp:input_type -> tidemark.admin.v1.BeginTotpRequest
+	18,  // 137: tidemark.admin.v1.Entrance.FinishTotp:input_type -> tidemark.admin.v1.FinishTotpRequest
+	19,  // 138: tidemark.admin.v1.Entrance.RemoveTotp:input_type -> tidemark.admin.v1.RemoveTotpRequest
+	20,  // 139: tidemark.admin.v1.Entrance.SetPassword:input_type -> tidemark.admin.v1.SetPasswordRequest
+	25,  // 140: tidemark.admin.v1.People.List:input_type -> tidemark.admin.v1.ListPeopleRequest
+	27,  // 141: tidemark.admin.v1.People.Invite:input_type -> tidemark.admin.v1.InviteRequest
+	29,  // 142: tidemark.admin.v1.People.SetRole:input_type -> tidemark.admin.v1.SetRoleRequest
+	30,  // 143: tidemark.admin.v1.People.Remove:input_type -> tidemark.admin.v1.RemovePersonRequest
+	32,  // 144: tidemark.admin.v1.People.Reset:input_type -> tidemark.admin.v1.ResetRequest
+	33,  // 145: tidemark.admin.v1.People.ListTokens:input_type -> tidemark.admin.v1.ListTokensRequest
+	35,  // 146: tidemark.admin.v1.People.AddToken:input_type -> tidemark.admin.v1.AddTokenRequest
+	37,  // 147: tidemark.admin.v1.People.RemoveToken:input_type -> tidemark.admin.v1.RemoveTokenRequest
+	39,  // 148: tidemark.admin.v1.People.Audit:input_type -> tidemark.admin.v1.AuditRequest
+	41,  // 149: tidemark.admin.v1.People.CheckAudit:input_type -> tidemark.admin.v1.CheckAuditRequest
+	47,  // 150: tidemark.admin.v1.Fleet.Overview:input_type -> tidemark.admin.v1.OverviewRequest
+	52,  // 151: tidemark.admin.v1.Fleet.List:input_type -> tidemark.admin.v1.ListDevicesRequest
+	54,  // 152: tidemark.admin.v1.Fleet.Get:input_type -> tidemark.admin.v1.GetDeviceRequest
+	57,  // 153: tidemark.admin.v1.Fleet.Timeline:input_type -> tidemark.admin.v1.TimelineRequest
+	60,  // 154: tidemark.admin.v1.Fleet.Watch:input_type -> tidemark.admin.v1.WatchRequest
+	62,  // 155: tidemark.admin.v1.Fleet.Add:input_type -> tidemark.admin.v1.AddDeviceRequest
+	64,  // 156: tidemark.admin.v1.Fleet.Rename:input_type -> tidemark.admin.v1.RenameDeviceRequest
+	65,  // 157: tidemark.admin.v1.Fleet.SetGrants:input_type -> tidemark.admin.v1.SetGrantsRequest
+	66,  // 158: tidemark.admin.v1.Fleet.Pause:input_type -> tidemark.admin.v1.PauseRequest
+	67,  // 159: tidemark.admin.v1.Fleet.Resume:input_type -> tidemark.admin.v1.ResumeRequest
+	68,  // 160: tidemark.admin.v1.Fleet.Isolate:input_type -> tidemark.admin.v1.IsolateRequest
+	69,  // 161: tidemark.admin.v1.Fleet.Release:input_type -> tidemark.admin.v1.ReleaseRequest
+	70,  // 162: tidemark.admin.v1.Fleet.Revoke:input_type -> tidemark.admin.v1.RevokeRequest
+	71,  // 163: tidemark.admin.v1.Fleet.Judge:input_type -> tidemark.admin.v1.JudgeRequest
+	72,  // 164: tidemark.admin.v1.Fleet.AskSync:input_type -> tidemark.admin.v1.AskRequest
+	72,  // 165: tidemark.admin.v1.Fleet.AskVerify:input_type -> tidemark.admin.v1.AskRequest
+	76,  // 166: tidemark.admin.v1.Conflicts.List:input_type -> tidemark.admin.v1.ListReceiptsRequest
+	78,  // 167: tidemark.admin.v1.Conflicts.Get:input_type -> tidemark.admin.v1.GetReceiptRequest
+	80,  // 168: tidemark.admin.v1.Conflicts.Undo:input_type -> tidemark.admin.v1.UndoRequest
+	81,  // 169: tidemark.admin.v1.Conflicts.Accept:input_type -> tidemark.admin.v1.AcceptRequest
+	83,  // 170: tidemark.admin.v1.Conflicts.WhatIf:input_type -> tidemark.admin.v1.WhatIfRequest
+	87,  // 171: tidemark.admin.v1.Quarantine.List:input_type -> tidemark.admin.v1.ListParkedRequest
+	89,  // 172: tidemark.admin.v1.Quarantine.Get:input_type -> tidemark.admin.v1.GetParkedRequest
+	93,  // 173: tidemark.admin.v1.Quarantine.Export:input_type -> tidemark.admin.v1.ExportRequest
+	95,  // 174: tidemark.admin.v1.Quarantine.Retry:input_type -> tidemark.admin.v1.RetryRequest
+	96,  // 175: tidemark.admin.v1.Quarantine.Edit:input_type -> tidemark.admin.v1.EditRequest
+	98,  // 176: tidemark.admin.v1.Quarantine.Discard:input_type -> tidemark.admin.v1.DiscardRequest
+	101, // 177: tidemark.admin.v1.Data.Tables:input_type -> tidemark.admin.v1.TablesRequest
+	105, // 178: tidemark.admin.v1.Data.Scopes:input_type -> tidemark.admin.v1.ScopesRequest
+	108, // 179: tidemark.admin.v1.Data.Rows:input_type -> tidemark.admin.v1.RowsRequest
+	111, // 180: tidemark.admin.v1.Data.History:input_type -> tidemark.admin.v1.HistoryRequest
+	115, // 181: tidemark.admin.v1.Data.Digests:input_type -> tidemark.admin.v1.DigestsRequest
+	119, // 182: tidemark.admin.v1.Data.Schemas:input_type -> tidemark.admin.v1.SchemasRequest
+	123, // 183: tidemark.admin.v1.Data.Droppable:input_type -> tidemark.admin.v1.DroppableRequest
+	125, // 184: tidemark.admin.v1.Data.Leases:input_type -> tidemark.admin.v1.LeasesRequest
+	7,   // 185: tidemark.admin.v1.Entrance.State:output_type -> tidemark.admin.v1.StateResponse
+	10,  // 186: tidemark.admin.v1.Entrance.SetUp:output_type -> tidemark.admin.v1.LoginResponse
+	10,  // 187: tidemark.admin.v1.Entrance.Login:output_type -> tidemark.admin.v1.LoginResponse
+	13,  // 188: tidemark.admin.v1.Entrance.BeginPasskeyLogin:output_type -> tidemark.admin.v1.PasskeyOptions
+	10,  // 189: tidemark.admin.v1.Entrance.FinishPasskeyLogin:output_type -> tidemark.admin.v1.LoginResponse
+	22,  // 190: tidemark.admin.v1.Entrance.Logout:output_type -> tidemark.admin.v1.LogoutResponse
+	13,  // 191: tidemark.admin.v1.Entrance.BeginPasskey:output_type -> tidemark.admin.v1.PasskeyOptions
+	23,  // 192: tidemark.admin.v1.Entrance.FinishPasskey:output_type -> tidemark.admin.v1.Person
+	23,  // 193: tidemark.admin.v1.Entrance.RemovePasskey:output_type -> tidemark.admin.v1.Person
+	17,  // 194: tidemark.admin.v1.Entrance.BeginTotp:output_type -> tidemark.admin.v1.BeginTotpResponse
+	23,  // 195: tidemark.admin.v1.Entrance.FinishTotp:output_type -> tidemark.admin.v1.Person
+	23,  // 196: tidemark.admin.v1.Entrance.RemoveTotp:output_type -> tidemark.admin.v1.Person
+	23,  // 197: tidemark.admin.v1.Entrance.SetPassword:output_type -> tidemark.admin.v1.Person
+	26,  // 198: tidemark.admin.v1.People.List:output_type -> tidemark.admin.v1.ListPeopleResponse
+	28,  // 199: tidemark.admin.v1.People.Invite:output_type -> tidemark.admin.v1.InviteResponse
+	23,  // 200: tidemark.admin.v1.People.SetRole:output_type -> tidemark.admin.v1.Person
+	31,  // 201: tidemark.admin.v1.People.Remove:output_type -> tidemark.admin.v1.RemovePersonResponse
+	28,  // 202: tidemark.admin.v1.People.Reset:output_type -> tidemark.admin.v1.InviteResponse
+	34,  // 203: tidemark.admin.v1.People.ListTokens:output_type -> tidemark.admin.v1.ListTokensResponse
+	36,  // 204: tidemark.admin.v1.People.AddToken:output_type -> tidemark.admin.v1.AddTokenResponse
+	38,  // 205: tidemark.admin.v1.People.RemoveToken:output_type -> tidemark.admin.v1.RemoveTokenResponse
+	40,  // 206: tidemark.admin.v1.People.Audit:output_type -> tidemark.admin.v1.AuditResponse
+	42,  // 207: tidemark.admin.v1.People.CheckAudit:output_type -> tidemark.admin.v1.CheckAuditResponse
+	48,  // 208: tidemark.admin.v1.Fleet.Overview:output_type -> tidemark.admin.v1.OverviewResponse
+	53,  // 209: tidemark.admin.v1.Fleet.List:output_type -> tidemark.admin.v1.ListDevicesResponse
+	55,  // 210: tidemark.admin.v1.Fleet.Get:output_type -> tidemark.admin.v1.GetDeviceResponse
+	58,  // 211: tidemark.admin.v1.Fleet.Timeline:output_type -> tidemark.admin.v1.TimelineResponse
+	61,  // 212: tidemark.admin.v1.Fleet.Watch:output_type -> tidemark.admin.v1.Event
+	63,  // 213: tidemark.admin.v1.Fleet.Add:output_type -> tidemark.admin.v1.AddDeviceResponse
+	45,  // 214: tidemark.admin.v1.Fleet.Rename:output_type -> tidemark.admin.v1.Device
+	45,  // 215: tidemark.admin.v1.Fleet.SetGrants:output_type -> tidemark.admin.v1.Device
+	45,  // 216: tidemark.admin.v1.Fleet.Pause:output_type -> tidemark.admin.v1.Device
+	45,  // 217: tidemark.admin.v1.Fleet.Resume:output_type -> tidemark.admin.v1.Device
+	45,  // 218: tidemark.admin.v1.Fleet.Isolate:output_type -> tidemark.admin.v1.Device
+	45,  // 219: tidemark.admin.v1.Fleet.Release:output_type -> tidemark.admin.v1.Device
+	45,  // 220: tidemark.admin.v1.Fleet.Revoke:output_type -> tidemark.admin.v1.Device
+	45,  // 221: tidemark.admin.v1.Fleet.Judge:output_type -> tidemark.admin.v1.Device
+	45,  // 222: tidemark.admin.v1.Fleet.AskSync:output_type -> tidemark.admin.v1.Device
+	45,  // 223: tidemark.admin.v1.Fleet.AskVerify:output_type -> tidemark.admin.v1.Device
+	77,  // 224: tidemark.admin.v1.Conflicts.List:output_type -> tidemark.admin.v1.ListReceiptsResponse
+	79,  // 225: tidemark.admin.v1.Conflicts.Get:output_type -> tidemark.admin.v1.GetReceiptResponse
+	75,  // 226: tidemark.admin.v1.Conflicts.Undo:output_type -> tidemark.admin.v1.Receipt
+	82,  // 227: tidemark.admin.v1.Conflicts.Accept:output_type -> tidemark.admin.v1.AcceptResponse
+	84,  // 228: tidemark.admin.v1.Conflicts.WhatIf:output_type -> tidemark.admin.v1.WhatIfResponse
+	88,  // 229: tidemark.admin.v1.Quarantine.List:output_type -> tidemark.admin.v1.ListParkedResponse
+	90,  // 230: tidemark.admin.v1.Quarantine.Get:output_type -> tidemark.admin.v1.GetParkedResponse
+	94,  // 231: tidemark.admin.v1.Quarantine.Export:output_type -> tidemark.admin.v1.ExportResponse
+	99,  // 232: tidemark.admin.v1.Quarantine.Retry:output_type -> tidemark.admin.v1.SettleResponse
+	99,  // 233: tidemark.admin.v1.Quarantine.Edit:output_type -> tidemark.admin.v1.SettleResponse
+	99,  // 234: tidemark.admin.v1.Quarantine.Discard:output_type -> tidemark.admin.v1.SettleResponse
+	102, // 235: tidemark.admin.v1.Data.Tables:output_type -> tidemark.admin.v1.TablesResponse
+	106, // 236: tidemark.admin.v1.Data.Scopes:output_type -> tidemark.admin.v1.ScopesResponse
+	109, // 237: tidemark.admin.v1.Data.Rows:output_type -> tidemark.admin.v1.RowsResponse
+	112, // 238: tidemark.admin.v1.Data.History:output_type -> tidemark.admin.v1.HistoryResponse
+	116, // 239: tidemark.admin.v1.Data.Digests:output_type -> tidemark.admin.v1.DigestsResponse
+	120, // 240: tidemark.admin.v1.Data.Schemas:output_type -> tidemark.admin.v1.SchemasResponse
+	124, // 241: tidemark.admin.v1.Data.Droppable:output_type -> tidemark.admin.v1.DroppableResponse
+	126, // 242: tidemark.admin.v1.Data.Leases:output_type -> tidemark.admin.v1.LeasesResponse
+	185, // [185:243] is the sub-list for method output_type
+	127, // [127:185] is the sub-list for method input_type
+	126, // [126:127] is the sub-list for extension type_name
+	124, // [124:126] is the sub-list for extension extendee
+	0,   // [0:124] is the sub-list for field type_name
 }
 
 func init() { file_tidemark_admin_v1_admin_proto_init() }
@@ -9488,7 +9671,7 @@ func file_tidemark_admin_v1_admin_proto_init() {
 	if File_tidemark_admin_v1_admin_proto != nil {
 		return
 	}
-	file_tidemark_admin_v1_admin_proto_msgTypes[67].OneofWrappers = []any{
+	file_tidemark_admin_v1_admin_proto_msgTypes[69].OneofWrappers = []any{
 		(*Value_Null)(nil),
 		(*Value_Integer)(nil),
 		(*Value_Real)(nil),
@@ -9502,7 +9685,7 @@ func file_tidemark_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidemark_admin_v1_admin_proto_rawDesc), len(file_tidemark_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   128,
+			NumMessages:   130,
 			NumExtensions: 2,
 			NumServices:   6,
 		},

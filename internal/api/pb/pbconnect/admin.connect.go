@@ -78,6 +78,8 @@ const (
 	EntranceBeginTotpProcedure = "/tidemark.admin.v1.Entrance/BeginTotp"
 	// EntranceFinishTotpProcedure is the fully-qualified name of the Entrance's FinishTotp RPC.
 	EntranceFinishTotpProcedure = "/tidemark.admin.v1.Entrance/FinishTotp"
+	// EntranceRemoveTotpProcedure is the fully-qualified name of the Entrance's RemoveTotp RPC.
+	EntranceRemoveTotpProcedure = "/tidemark.admin.v1.Entrance/RemoveTotp"
 	// EntranceSetPasswordProcedure is the fully-qualified name of the Entrance's SetPassword RPC.
 	EntranceSetPasswordProcedure = "/tidemark.admin.v1.Entrance/SetPassword"
 	// PeopleListProcedure is the fully-qualified name of the People's List RPC.
@@ -190,6 +192,9 @@ type EntranceClient interface {
 	RemovePasskey(context.Context, *connect.Request[pb.RemovePasskeyRequest]) (*connect.Response[pb.Person], error)
 	BeginTotp(context.Context, *connect.Request[pb.BeginTotpRequest]) (*connect.Response[pb.BeginTotpResponse], error)
 	FinishTotp(context.Context, *connect.Request[pb.FinishTotpRequest]) (*connect.Response[pb.Person], error)
+	// RemoveTotp takes the password, where there is one, and a code: a session alone,
+	// which may be stolen, does not do.
+	RemoveTotp(context.Context, *connect.Request[pb.RemoveTotpRequest]) (*connect.Response[pb.Person], error)
 	SetPassword(context.Context, *connect.Request[pb.SetPasswordRequest]) (*connect.Response[pb.Person], error)
 }
 
@@ -270,6 +275,12 @@ func NewEntranceClient(httpClient connect.HTTPClient, baseURL string, opts ...co
 			connect.WithSchema(entranceMethods.ByName("FinishTotp")),
 			connect.WithClientOptions(opts...),
 		),
+		removeTotp: connect.NewClient[pb.RemoveTotpRequest, pb.Person](
+			httpClient,
+			baseURL+EntranceRemoveTotpProcedure,
+			connect.WithSchema(entranceMethods.ByName("RemoveTotp")),
+			connect.WithClientOptions(opts...),
+		),
 		setPassword: connect.NewClient[pb.SetPasswordRequest, pb.Person](
 			httpClient,
 			baseURL+EntranceSetPasswordProcedure,
@@ -292,6 +303,7 @@ type entranceClient struct {
 	removePasskey      *connect.Client[pb.RemovePasskeyRequest, pb.Person]
 	beginTotp          *connect.Client[pb.BeginTotpRequest, pb.BeginTotpResponse]
 	finishTotp         *connect.Client[pb.FinishTotpRequest, pb.Person]
+	removeTotp         *connect.Client[pb.RemoveTotpRequest, pb.Person]
 	setPassword        *connect.Client[pb.SetPasswordRequest, pb.Person]
 }
 
@@ -350,6 +362,11 @@ func (c *entranceClient) FinishTotp(ctx context.Context, req *connect.Request[pb
 	return c.finishTotp.CallUnary(ctx, req)
 }
 
+// RemoveTotp calls tidemark.admin.v1.Entrance.RemoveTotp.
+func (c *entranceClient) RemoveTotp(ctx context.Context, req *connect.Request[pb.RemoveTotpRequest]) (*connect.Response[pb.Person], error) {
+	return c.removeTotp.CallUnary(ctx, req)
+}
+
 // SetPassword calls tidemark.admin.v1.Entrance.SetPassword.
 func (c *entranceClient) SetPassword(ctx context.Context, req *connect.Request[pb.SetPasswordRequest]) (*connect.Response[pb.Person], error) {
 	return c.setPassword.CallUnary(ctx, req)
@@ -373,6 +390,9 @@ type EntranceHandler interface {
 	RemovePasskey(context.Context, *connect.Request[pb.RemovePasskeyRequest]) (*connect.Response[pb.Person], error)
 	BeginTotp(context.Context, *connect.Request[pb.BeginTotpRequest]) (*connect.Response[pb.BeginTotpResponse], error)
 	FinishTotp(context.Context, *connect.Request[pb.FinishTotpRequest]) (*connect.Response[pb.Person], error)
+	// RemoveTotp takes the password, where there is one, and a code: a session alone,
+	// which may be stolen, does not do.
+	RemoveTotp(context.Context, *connect.Request[pb.RemoveTotpRequest]) (*connect.Response[pb.Person], error)
 	SetPassword(context.Context, *connect.Request[pb.SetPasswordRequest]) (*connect.Response[pb.Person], error)
 }
 
@@ -449,6 +469,12 @@ func NewEntranceHandler(svc EntranceHandler, opts ...connect.HandlerOption) (str
 		connect.WithSchema(entranceMethods.ByName("FinishTotp")),
 		connect.WithHandlerOptions(opts...),
 	)
+	entranceRemoveTotpHandler := connect.NewUnaryHandler(
+		EntranceRemoveTotpProcedure,
+		svc.RemoveTotp,
+		connect.WithSchema(entranceMethods.ByName("RemoveTotp")),
+		connect.WithHandlerOptions(opts...),
+	)
 	entranceSetPasswordHandler := connect.NewUnaryHandler(
 		EntranceSetPasswordProcedure,
 		svc.SetPassword,
@@ -479,6 +505,8 @@ func NewEntranceHandler(svc EntranceHandler, opts ...connect.HandlerOption) (str
 			entranceBeginTotpHandler.ServeHTTP(w, r)
 		case EntranceFinishTotpProcedure:
 			entranceFinishTotpHandler.ServeHTTP(w, r)
+		case EntranceRemoveTotpProcedure:
+			entranceRemoveTotpHandler.ServeHTTP(w, r)
 		case EntranceSetPasswordProcedure:
 			entranceSetPasswordHandler.ServeHTTP(w, r)
 		default:
@@ -532,6 +560,10 @@ func (UnimplementedEntranceHandler) BeginTotp(context.Context, *connect.Request[
 
 func (UnimplementedEntranceHandler) FinishTotp(context.Context, *connect.Request[pb.FinishTotpRequest]) (*connect.Response[pb.Person], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tidemark.admin.v1.Entrance.FinishTotp is not implemented"))
+}
+
+func (UnimplementedEntranceHandler) RemoveTotp(context.Context, *connect.Request[pb.RemoveTotpRequest]) (*connect.Response[pb.Person], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("tidemark.admin.v1.Entrance.RemoveTotp is not implemented"))
 }
 
 func (UnimplementedEntranceHandler) SetPassword(context.Context, *connect.Request[pb.SetPasswordRequest]) (*connect.Response[pb.Person], error) {
