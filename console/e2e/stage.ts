@@ -32,6 +32,9 @@ export const join = (at: string, text: string) => order({ do: 'join', at, text }
 export const enrol = (at: string) => order({ do: 'enrol', at });
 /** agent starts a site's agent again: it calls at once. */
 export const agent = (at: string) => order({ do: 'agent', at });
+/** serving starts a site's agent, again, with the page for its own machine. */
+export const serving = (at: string) => order({ do: 'page', at });
+export const killAgent = (at: string) => order({ do: 'killAgent', at });
 export const killHub = () => order({ do: 'kill' });
 export const openHub = () => order({ do: 'open' });
 /** run runs the command line; FILE:site and DATA stand for paths. */

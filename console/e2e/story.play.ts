@@ -30,6 +30,6 @@ wrong();
 leave();
 
 test('on none of all these pages did anything go wrong', () => {
-  console.log(`${looks} looks; slight findings of axe:\n${[...slight].join('\n') || 'none'}`);
-  expect([...new Set(faults)]).toEqual([]);
+  console.log(`${looks} looks`);
+  expect([...new Set(faults), ...slight]).toEqual([]);
 });

@@ -1,6 +1,6 @@
 import { MantineProvider } from '@mantine/core';
 import { QueryClientProvider, useQueryClient } from '@tanstack/react-query';
-import { lazy, Suspense, useEffect, useMemo } from 'react';
+import { lazy, Suspense, useEffect, useLayoutEffect, useMemo } from 'react';
 import { faultOf } from './hub/fault';
 import { makeQueryClient, useAppState } from './hub/query';
 import { whenLoggedOut } from './hub/transport';
@@ -33,10 +33,12 @@ function Gate() {
   useEffect(() => {
     whenLoggedOut(() => void client.invalidateQueries({ queryKey: ['state'] }));
   }, [client]);
-  if (!state.data) {
-    const fault = state.failureReason ? faultOf(state.failureReason) : undefined;
-    return <main>{fault ? <Waiting text={fault.text} /> : <Loading what="who you are" />}</main>;
-  }
+  const fault = state.failureReason ? faultOf(state.failureReason) : undefined;
+  const known = !!state.data || !!fault;
+  useLayoutEffect(() => {
+    if (known) document.getElementById('frame')?.remove();
+  }, [known]);
+  if (!state.data) return fault && <main><Waiting text={fault.text} /></main>;
   const door = route.parts[0] === 'setup' || route.parts[0] === 'invite';
   if (!state.data.you || door) {
     return (

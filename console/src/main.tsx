@@ -1,22 +1,11 @@
 import './style/mantine';
 import './style/base.css';
 import './style/shell.css';
-import { StrictMode } from 'react';
-import { createRoot } from 'react-dom/client';
-import { App } from './app';
-import { nonce } from './nonce';
+import { askAhead } from './hub/ahead';
 import { paintScheme } from './scheme';
-import { startKeys } from './keys/keys';
 
-// The scroll lock under dialogs makes a style of its own, and takes its nonce from here.
-(globalThis as { __webpack_nonce__?: string }).__webpack_nonce__ = nonce();
+// All that must be quick, and nothing else: the frame of the page is painted, and the hub
+// asked for what the first page shows, while the rest is still being read.
 paintScheme();
-startKeys();
-const root = document.getElementById('root');
-if (root) {
-  createRoot(root).render(
-    <StrictMode>
-      <App />
-    </StrictMode>,
-  );
-}
+askAhead();
+void import('./start');

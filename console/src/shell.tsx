@@ -72,7 +72,7 @@ export function Shell({ state, you }: { state: StateResponse; you: Person }) {
         <Bars overview={overview} />
         <Boundary at={route.parts.join('/')}>
           <Suspense fallback={<Loading what="the page" />}>
-            {Page ? <Page /> : <Empty title="There is no such page.">The address may be mistyped. <a href="#/fleet">To the fleet</a></Empty>}
+            {Page ? <Page /> : <Empty alone title="There is no such page.">The address may be mistyped. <a href="#/fleet">To the fleet</a></Empty>}
           </Suspense>
         </Boundary>
       </main>

@@ -91,6 +91,7 @@ export function apart() {
     await page.getByRole('dialog').getByRole('button', { name: 'Undo' }).click();
     await page.getByRole('dialog').waitFor({ state: 'detached' });
     await page.locator('.tag').getByText('undone', { exact: true }).first().waitFor();
+    await page.getByText(/Undone by Ana|Undone by Bo/).waitFor();
     for (const at of ['berlin', 'oslo']) await until(`${at} has the undone value`, () => phoneOf(at, 'p1'), (p) => p === lost);
   });
 

@@ -1,6 +1,6 @@
 import type { Page } from 'playwright-core';
 import { expect, test } from 'vitest';
-import { open, person } from '../browser';
+import { desktop, open, person, phone } from '../browser';
 import { cast, password } from '../cast';
 import { code, freshStep, stepNow } from '../code';
 import { look } from '../look';
@@ -99,6 +99,32 @@ export function enter() {
     await page.getByRole('button', { name: 'Log in with a passkey' }).click();
     await page.getByText('No devices yet.').waitFor();
     await look(page, 'fleet-empty');
+  });
+
+  test('codes are turned off by who knows the password and has the app, and nobody else', async () => {
+    const page = cast.ana;
+    await open(page, '#/you');
+    await page.setViewportSize(phone);
+    const codes = page.getByRole('region', { name: 'Codes' });
+    await codes.getByRole('button', { name: 'Turn off' }).click();
+    const form = codes.getByRole('form', { name: 'Turn codes off' });
+    used = await freshStep(used);
+    await form.getByLabel('Password', { exact: true }).fill('not the password at all');
+    await form.getByLabel('Six digits').fill(code(secret, used));
+    await form.getByRole('button', { name: 'Turn codes off' }).click();
+    await form.getByRole('alert').getByText('The password is wrong').waitFor();
+    await form.getByLabel('Password', { exact: true }).fill(password);
+    await look(page, 'you-codes-off');
+    await page.setViewportSize(phone);
+    used = Math.max(stepNow(), used); // the one before was not taken
+    await form.getByLabel('Six digits').fill(code(secret, used));
+    await form.getByRole('button', { name: 'Turn codes off' }).click();
+    const toast = page.locator('.toast').getByText('asks for no code any more');
+    await toast.waitFor();
+    const at = (await toast.boundingBox())!;
+    expect(at.y + at.height, 'what is said in passing lies over fields').toBeLessThan(120);
+    await codes.getByText('off', { exact: true }).waitFor();
+    await page.setViewportSize(desktop);
   });
 
   test('others come in by links that the admin makes', async () => {

@@ -29,11 +29,28 @@ export function leave() {
     const table = page.getByRole('region', { name: 'Audit' });
     for (const action of ['Fleet/Revoke', 'Quarantine/Discard', 'Quarantine/Edit', 'Fleet/Rename']) await table.getByText(action).first().waitFor();
     await look(page, 'audit', { guide: 'light' });
+    await page.getByRole('button', { name: 'Is it whole?' }).click();
+    await page.getByText(/All \d+ entries are as they were written/).waitFor();
     await open(page, '#/people?tab=tokens');
     await page.getByLabel('Name of the token').fill('nightly script');
     await page.getByRole('button', { name: 'Make a token' }).click();
     await page.getByText('It is shown only now.').waitFor();
     await look(page, 'tokens');
+  });
+
+  test('who has a column still, and what is leased, is there to read', async () => {
+    const page = cast.ana;
+    await open(page, '#/data?tab=schemas');
+    const ask = page.getByRole('region', { name: 'May it be dropped?' });
+    await ask.getByLabel('Table, or table.column').fill('patient.phone');
+    await ask.getByRole('button', { name: 'Ask' }).click();
+    await ask.getByText('not yet').waitFor();
+    await look(page, 'droppable');
+    await ask.getByLabel('Table, or table.column').fill('patient.colour');
+    await ask.getByRole('button', { name: 'Ask' }).click();
+    await ask.getByRole('alert').waitFor();
+    await open(page, '#/data?tab=leases');
+    await page.getByText('Nothing is leased.').waitFor();
   });
 
   test('the whole console is within reach of the keyboard', async () => {

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import type { Page } from 'playwright-core';
 import { open } from '../browser';
@@ -75,6 +76,9 @@ export function quarantine() {
     await sql('hub', `UPDATE visit SET at=${quote(poison)} WHERE id='o2'`);
     await sql('oslo', `UPDATE room SET name='Garden' WHERE id='rx'`);
     await look(page, 'quarantine-script', { once: true });
+    const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Export' }).click()]);
+    expect(file.suggestedFilename()).toMatch(/^transaction-.+\.json$/);
+    expect(JSON.parse(readFileSync(await file.path(), 'utf8'))).toBeTruthy();
     await page.keyboard.press('d');
     const dialog = page.getByRole('dialog');
     expect(await dialog.getByRole('button', { name: 'Discard' }).isDisabled()).toBe(true);

@@ -1,5 +1,6 @@
 import { Code, ConnectError, type Interceptor, type Transport } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-web';
+import { fetchAhead } from './ahead';
 import { heard, missed } from './live';
 
 /** What a browser sends with everything that writes: told by Entrance.State and at login. */
@@ -46,5 +47,6 @@ export const transport: Transport = createConnectTransport({
   baseUrl: globalThis.location?.origin ?? 'http://localhost',
   useBinaryFormat: true,
   defaultTimeoutMs: 20_000,
+  fetch: fetchAhead,
   interceptors: [listen, sendCsrf],
 });

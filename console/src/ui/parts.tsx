@@ -75,10 +75,11 @@ export function FaultNote({ fault, retry }: { fault: Fault | undefined; retry?: 
   );
 }
 
-export function Empty({ title, children }: { title: string; children?: ReactNode }) {
+/** Empty says that there is nothing, and what to do. alone: it is all that the page has, and its heading. */
+export function Empty({ title, children, alone }: { title: string; children?: ReactNode; alone?: boolean }) {
   return (
     <div className="empty">
-      <strong>{title}</strong>
+      {alone ? <h1>{title}</h1> : <strong>{title}</strong>}
       {children}
     </div>
   );

@@ -47,12 +47,12 @@ export function ReceiptDetail({ id, onAccept, onUndo }: Props) {
         <p>
           {r.kind === 'column' ? '' : `${stake(r)}. `}
           Rule <Tag>{r.rule || '—'}</Tag> decided <Ago t={r.at} /> for <b>{r.winnerName || r.winner}</b>, over {r.loserName || 'the other side'}.
-          {r.by && ` ${r.state === 3 ? 'Undone' : 'Accepted'} by ${r.by}.`} {r.note && `“${r.note}”`}
+          {r.by && ` ${r.kind === 'undo' ? 'Written back' : 'Accepted'} by ${r.by}.`} {r.note && `“${r.note}”`}
         </p>
         <ThreeWay base={r.base} hubValue={r.hub} edgeValue={r.edge} result={r.result} winner={r.winner} names={sides(r)} undone={state === 'undone'} />
         {r.undone && (
           <p>
-            Its undo: <a href={href(['conflicts', r.undone])}>{short(r.undone)}</a>
+            Undone{r.undoneBy && ` by ${r.undoneBy}`} {r.undoneAt && <Ago t={r.undoneAt} />}: <a href={href(['conflicts', r.undone])}>the undo’s own receipt</a>
           </p>
         )}
         <Now columns={q.data?.columns ?? []} now={q.data?.now ?? []} column={r.column} r={r} />

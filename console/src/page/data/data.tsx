@@ -5,6 +5,7 @@ import { History } from './history';
 import { RowsPage } from './rows';
 import { Schemas } from './schemas';
 import { Digests } from './digests';
+import { Leases } from './leases';
 import { Tables } from './tables';
 import { Verify } from './verify';
 
@@ -39,9 +40,10 @@ export default function DataPage() {
           { name: 'digests', label: 'Scopes and digests', to: '#/data?tab=digests' },
           { name: 'verify', label: 'Verify', to: '#/data?tab=verify' },
           { name: 'schemas', label: 'Schemas', to: '#/data?tab=schemas' },
+          { name: 'leases', label: 'Leases', to: '#/data?tab=leases' },
         ]}
       />
-      {tab === 'digests' ? <Digests /> : tab === 'verify' ? <Verify /> : tab === 'schemas' ? <Schemas /> : <Tables />}
+      {tab === 'digests' ? <Digests /> : tab === 'verify' ? <Verify /> : tab === 'schemas' ? <Schemas /> : tab === 'leases' ? <Leases /> : <Tables />}
     </div>
   );
 }

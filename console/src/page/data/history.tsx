@@ -17,7 +17,7 @@ export function History({ table, text }: { table: string; text: string }) {
     (pageToken, signal) => hub.data.history({ table, key, page: { pageSize: 50, pageToken } }, { signal }),
     (r) => ({ items: r.versions, next: r.nextPageToken }),
   );
-  if (!key) return <Empty title="This address names no row."><a href={href(['data', table])}>To the table</a></Empty>;
+  if (!key) return <Empty alone title="This address names no row."><a href={href(['data', table])}>To the table</a></Empty>;
   const first = pages.first;
   return (
     <>

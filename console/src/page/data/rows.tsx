@@ -62,7 +62,7 @@ export function RowsPage({ table: name }: { table: string }) {
       {!pages.loading && !pages.fault && pages.items.length === 0 && <Empty title="No rows here.">{(scope || search) && <a href={href(['data', name])}>Show all</a>}</Empty>}
       {pages.items.length > 0 && (
         <div className="sheet scroll-x" tabIndex={0} role="region" aria-label={`Rows of ${name}`}>
-          <table className="plain rows-table">
+          <table className="plain rows-table cards">
             <thead>
               <tr>
                 {columns.map((c) => (
@@ -78,11 +78,11 @@ export function RowsPage({ table: name }: { table: string }) {
               {pages.items.map((r, i) => (
                 <tr key={keys[i] || i} data-at={cursor.at === i || undefined}>
                   {r.values.map((v, j) => (
-                    <td key={j} className={v.kind.case === 'integer' || v.kind.case === 'real' ? 'num' : ''}>
+                    <td key={j} data-label={columns[j]} className={v.kind.case === 'integer' || v.kind.case === 'real' ? 'num' : ''}>
                       <Val v={v} />
                     </td>
                   ))}
-                  <td className="dim">{r.scope}</td>
+                  <td className="dim" data-label="scope"><span>{r.scope}</span></td>
                   <td>{keys[i] && <a href={href(['data', name, keys[i]])}>history</a>}</td>
                 </tr>
               ))}

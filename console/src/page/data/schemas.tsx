@@ -3,14 +3,16 @@ import { hub } from '../../hub/client';
 import { faultOf } from '../../hub/fault';
 import { plural } from '../../format/number';
 import { Empty, FaultNote, Loading, Tag } from '../../ui/parts';
+import { Droppable } from './droppable';
 
 /** Schemas is how many devices run which schema, and in what it differs from the hub's. */
 export function Schemas() {
   const q = useQuery({ queryKey: ['data', 'schemas'], queryFn: ({ signal }) => hub.data.schemas({}, { signal }) });
   if (!q.data) return q.error ? <FaultNote fault={faultOf(q.error)} retry={() => void q.refetch()} /> : <Loading what="the schemas" />;
-  if (q.data.schemas.length === 0) return <Empty title="No device has told its schema yet." />;
   return (
     <div className="stack">
+      <Droppable />
+      {q.data.schemas.length === 0 && <Empty title="No device has told its schema yet." />}
       {q.data.schemas.map((s) => (
         <section key={s.schema} className="sheet" aria-label={`Schema ${s.schema}`}>
           <header>

@@ -23,9 +23,9 @@ export default function DevicePage() {
   const id = parts[1] ?? '';
   const q = useQuery({ queryKey: ['device', id], queryFn: ({ signal }) => hub.fleet.get({ id }, { signal }), enabled: id !== '' });
   useKeys('Device', [{ keys: 'u, Escape', label: 'back to the fleet', run: () => go('#/fleet') }]);
-  if (id === '') return <Empty title="Which device?"><a href="#/fleet">To the fleet</a></Empty>;
+  if (id === '') return <Empty alone title="Which device?"><a href="#/fleet">To the fleet</a></Empty>;
   const d = q.data?.device;
-  if (!d) return q.error ? <div className="page"><FaultNote fault={faultOf(q.error)} retry={() => void q.refetch()} /><a href="#/fleet">To the fleet</a></div> : <Loading what="the device" />;
+  if (!d) return q.error ? <div className="page"><h1>No device to show</h1><FaultNote fault={faultOf(q.error)} retry={() => void q.refetch()} /><a href="#/fleet">To the fleet</a></div> : <Loading what="the device" />;
   return (
     <div className="page">
       <Title d={d} />
@@ -75,7 +75,7 @@ function Title({ d }: { d: Device }) {
 
 function More({ actions, choose }: { actions: Action[]; choose: (q: Question) => void }) {
   return (
-    <Menu position="bottom-end" withinPortal withInitialFocusPlaceholder={false}>
+    <Menu position="bottom-end" withinPortal={false} withInitialFocusPlaceholder={false}>
       <Menu.Target>
         <Button variant="default">More</Button>
       </Menu.Target>

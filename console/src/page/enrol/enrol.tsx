@@ -27,7 +27,7 @@ interface Made {
 export default function EnrolPage() {
   const { parts } = useRoute();
   const { operator } = useRole();
-  if (!operator) return <Empty title="Enrolling needs the role operator." />;
+  if (!operator) return <Empty alone title="Enrolling needs the role operator." />;
   return <div className="page enrol">{parts[1] ? <Arrival id={parts[1]} /> : <Form />}</div>;
 }
 
@@ -83,7 +83,7 @@ function Arrival({ id }: { id: string }) {
   const made = useQuery<Made | null>({ queryKey: ['made', id], queryFn: () => null, staleTime: Infinity, gcTime: Infinity }).data;
   const q = useQuery({ queryKey: ['device', id], queryFn: ({ signal }) => hub.fleet.get({ id }, { signal }), refetchInterval: (x) => (arrived(x.state.data?.device) ? false : 3_000) });
   const d = q.data?.device;
-  if (!d) return <FaultNote fault={q.error ? faultOf(q.error) : undefined} retry={() => void q.refetch()} />;
+  if (!d) return <><h1>Enrol a device</h1><FaultNote fault={q.error ? faultOf(q.error) : undefined} retry={() => void q.refetch()} /></>;
   const waiting = d.state === DeviceState.INVITED;
   const command = made ? `tidemark join '${made.token}' app.db` : '';
   return (
@@ -116,8 +116,8 @@ function Arrival({ id }: { id: string }) {
       <section className="sheet" aria-label="Arrival">
         <div role="status">
           <ol className="in steps">
-            {steps(d).map((s) => (
-              <li key={s.text} data-state={s.state}>
+            {steps(d).map((s, i) => (
+              <li key={i} data-state={s.state}>
                 <i aria-hidden="true" />
                 <span>
                   {s.text}

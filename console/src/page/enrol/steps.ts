@@ -1,4 +1,5 @@
 import { DeviceState, type Device } from '../../gen/tidemark/admin/v1/admin_pb';
+import { bytes } from '../../format/number';
 
 export interface Step {
   text: string;
@@ -16,7 +17,15 @@ export function steps(d: Device): Step[] {
     'The token was made',
     joined ? 'It joined' : 'Waits for the device to join',
     called ? 'It called for its data' : 'Waits for its first call',
-    has ? 'It has all rows of its scopes' : 'Downloads the rows of its scopes',
+    has ? 'It has all rows of its scopes' : 'Downloads the rows of its scopes' + far(d),
   ];
   return texts.map((text, i) => ({ text, state: done[i] ? 'done' : i === now ? 'now' : 'later' }));
+}
+
+/** far is how far its download has come, as far as the hub knows. */
+function far(d: Device): string {
+  const { sent = 0n, size = 0n } = d.download ?? {};
+  if (sent === 0n) return '';
+  if (size === 0n) return `: ${bytes(sent)} so far`;
+  return `: ${bytes(sent)} of ${bytes(size)}, ${(sent * 100n) / size} %`;
 }

@@ -1,4 +1,5 @@
 import { DeviceState, Level } from '../../gen/tidemark/admin/v1/admin_pb';
+import { firstDevices } from '../../hub/ahead';
 import { levelOf } from '../../format/level';
 
 /** What the fleet's address says about which devices are shown, and in which order. */
@@ -31,7 +32,8 @@ export function readFilters(q: URLSearchParams): Filters {
 
 export function request(f: Filters, pageToken: string) {
   return {
-    page: { pageSize: 1000, pageToken },
+    // What is seen at once comes first; the rest is read while nobody waits for it.
+    page: { pageSize: pageToken ? 1000 : firstDevices, pageToken },
     search: f.search,
     states: f.states.map((s) => stateNames[s]!),
     levels: f.levels.map((l) => levelOf(l)).filter((l): l is Level => l !== undefined),

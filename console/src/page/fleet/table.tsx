@@ -9,6 +9,8 @@ import { href, setQuery } from '../../route/router';
 import { Ago, Mark, Tag } from '../../ui/parts';
 import { nextSort } from './filters';
 
+const REST = 600; // ms
+
 export type Rows = Virtualizer<HTMLElement, Element>;
 
 /** useReveal lays out only the rows that are in sight, and asks for more near the end. */
@@ -40,7 +42,10 @@ export function useReveal(pages: Pages<Device, unknown>): { virtual: Rows; listR
   const last = virtual.getVirtualItems().at(-1)?.index ?? 0;
   const { loadMore, more, fetching } = pages;
   useEffect(() => {
-    if (more && !fetching && last > n - 200) loadMore();
+    if (!more || fetching || last <= n - 200) return;
+    // The first rows are few: the next ones are read when those have been painted.
+    const t = setTimeout(loadMore, last > n - 60 ? 0 : REST);
+    return () => clearTimeout(t);
   }, [last, n, more, fetching, loadMore]);
   const reveal = useCallback((i: number) => virtual.scrollToIndex(i, { align: 'auto' }), [virtual]);
   return { virtual, listRef, reveal };

@@ -41,14 +41,27 @@ export function List() {
         say(`${p.name} was removed`);
       },
     });
+  const [link, setLink] = useState<{ name: string; link: string; until: string }>();
+  const reset = (p: Person) =>
+    setQuestion({
+      title: `Let ${p.name} in anew`,
+      text: 'Password, codes, passkeys and sessions end at once; a one-time link lets them set up new ones. For who lost them.',
+      verb: 'Make a link',
+      danger: true,
+      run: async () => {
+        const r = await hub.people.reset({ id: p.id, version: p.version }).finally(again);
+        setLink({ name: p.name, link: r.link, until: full(r.expires) });
+      },
+    });
   return (
     <div className="stack">
       <Invite done={again} />
+      {link && <Secret text={link.link} what="link" note={`Give this link to ${link.name}. It works once, until ${link.until}, and is shown only now.`} onClose={() => setLink(undefined)} />}
       <FaultNote fault={q.error ? faultOf(q.error) : undefined} retry={() => void q.refetch()} />
       {q.isPending && !q.error && <Loading what="people" />}
       {q.data && (
         <div className="sheet scroll-x" tabIndex={0} role="region" aria-label="People">
-          <table className="plain">
+          <table className="plain cards">
             <thead>
               <tr>
                 <th>Name</th>
@@ -63,18 +76,25 @@ export function List() {
             <tbody>
               {q.data.people.map((p) => (
                 <tr key={p.id}>
-                  <td>
+                  <td data-label="Name">
+                    <span>
                     {p.name} {p.id === you?.id && <span className="dim">(you)</span>} {p.invited && <Tag tone="notice">invited</Tag>}
+                    </span>
                   </td>
-                  <td>
+                  <td data-label="Role">
                     <Pick label={`Role of ${p.name}`} value={String(p.role)} onChange={(v) => setRole(p, Number(v))} options={roleOptions.map((o) => ({ ...o, label: o.label.split(':')[0]! }))} />
                   </td>
-                  <td>{p.invited ? '—' : ways(p)}</td>
-                  <td>{p.seen ? <Ago t={p.seen} /> : <span className="dim">never</span>}</td>
+                  <td data-label="Comes in by"><span>{p.invited ? '—' : ways(p)}</span></td>
+                  <td data-label="Last seen">{p.seen ? <Ago t={p.seen} /> : <span className="dim">never</span>}</td>
                   <td>
-                    <Button size="compact-sm" variant="default" onClick={() => remove(p)}>
-                      Remove
-                    </Button>
+                    <span className="row">
+                      <Button size="compact-sm" variant="default" onClick={() => reset(p)}>
+                        Reset
+                      </Button>
+                      <Button size="compact-sm" variant="default" onClick={() => remove(p)}>
+                        Remove
+                      </Button>
+                    </span>
                   </td>
                 </tr>
               ))}

@@ -10,6 +10,7 @@ import { plural, short } from '../../format/number';
 import { full } from '../../format/time';
 import { href } from '../../route/router';
 import { Ago, FaultNote, Loading, Tag } from '../../ui/parts';
+import { saveFile } from '../../ui/file';
 import { say } from '../../ui/toast';
 import { useTables } from '../data/use';
 import { useSettle, type Deeds } from './deeds';
@@ -59,6 +60,7 @@ function Body({ r, p, deeds }: { r: GetParkedResponse; p: Parked; deeds: Deeds }
     <div className="sheet">
       <header>
         <h2 className="grow">{title(p)}</h2>
+        <Export p={p} />
         {operator && (
           <>
             <Button size="compact-sm" variant={p.code === 'manual' ? 'default' : 'filled'} disabled={dirty || blocked} title={dirty ? 'There are unsaved edits' : undefined} onClick={() => deeds.retry([p])}>
@@ -152,4 +154,25 @@ function keysOf(tables: Table[], name: string): string[] {
 
 function unique(list: Parked[]): Parked[] {
   return [...new Map(list.map((p) => [p.id, p])).values()];
+}
+
+/** Export saves the transaction whole, as tidemark queue export does. */
+function Export({ p }: { p: Parked }) {
+  const [fault, setFault] = useState<Fault>();
+  const save = async () => {
+    setFault(undefined);
+    try {
+      saveFile(`transaction-${p.id}.json`, (await hub.quarantine.export({ id: p.id })).json);
+    } catch (e) {
+      setFault(faultOf(e));
+    }
+  };
+  return (
+    <>
+      <Button size="compact-sm" variant="default" onClick={() => void save()}>
+        Export
+      </Button>
+      <FaultNote fault={fault} />
+    </>
+  );
 }

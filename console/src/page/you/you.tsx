@@ -104,16 +104,13 @@ function Passkeys({ you, again }: { you: Person; again: () => Promise<unknown> }
 
 function Totp({ you, again }: { you: Person; again: () => Promise<unknown> }) {
   const [made, setMade] = useState<{ secret: string; uri: string }>();
-  const [code, setCode] = useState('');
+  const [proof, setProof] = useState<'change' | 'remove'>();
   const { run, busy, fault } = useForm();
   const begin = run(async () => setMade(await hub.entrance.beginTotp({})));
-  const finish = run(async () => {
-    await hub.entrance.finishTotp({ code: code.replace(/\s/g, '') });
+  const close = () => {
     setMade(undefined);
-    setCode('');
-    say('Logging in by password asks for a code from now on');
-    await again();
-  });
+    setProof(undefined);
+  };
   return (
     <section className="sheet" aria-label="Codes">
       <header>
@@ -123,38 +120,107 @@ function Totp({ you, again }: { you: Person; again: () => Promise<unknown> }) {
       <div className="in stack">
         {!made && (
           <div className="row">
-            <span className="grow dim">With a password, six digits from an authenticator app are asked for too.</span>
-            <Button variant="default" onClick={begin} loading={busy}>
-              {you.totp ? 'Change the app' : 'Set up'}
-            </Button>
+            <span className="dim">With a password, six digits from an authenticator app are asked for too.</span>
+            <span className="grow" />
+            {you.totp ? (
+              <>
+                <Button variant="default" onClick={() => setProof('change')} aria-expanded={proof === 'change'}>
+                  Change the app
+                </Button>
+                <Button variant="default" onClick={() => setProof('remove')} aria-expanded={proof === 'remove'}>
+                  Turn off
+                </Button>
+              </>
+            ) : (
+              <Button variant="default" onClick={begin} loading={busy}>
+                Set up
+              </Button>
+            )}
           </div>
         )}
-        {made && (
-          <form className="token" onSubmit={finish}>
-            <div className="stack">
-              <p>Scan the code with your app, or type the secret into it. Then type the six digits that it shows.</p>
-              <dl className="facts">
-                <Fact name="Secret">
-                  <span className="mono">{made.secret.replace(/(.{4})/g, '$1 ')}</span>
-                </Fact>
-              </dl>
-              <TextInput label="Six digits" value={code} onChange={(e) => setCode(e.currentTarget.value)} inputMode="numeric" autoComplete="one-time-code" pattern="[0-9 ]{6,7}" required />
-              {fault}
-              <div className="row">
-                <Button type="submit" loading={busy}>
-                  Turn on
-                </Button>
-                <Button variant="default" onClick={() => setMade(undefined)}>
-                  Cancel
-                </Button>
-              </div>
-            </div>
-            <Qr text={made.uri} label="The secret as a QR code" />
-          </form>
-        )}
         {!made && fault}
+        {!made && proof && <Proof key={proof} to={proof} made={setMade} done={close} again={again} />}
+        {made && <NewApp made={made} done={close} again={again} />}
       </div>
     </section>
+  );
+}
+
+interface ProofProps {
+  to: 'change' | 'remove';
+  made: (m: { secret: string; uri: string }) => void;
+  done: () => void;
+  again: () => Promise<unknown>;
+}
+
+/** Proof asks for the password and a code: who only sits down at an open browser must not be able to take the second lock off. */
+function Proof({ to, made, done, again }: ProofProps) {
+  const [password, setPassword] = useState('');
+  const [code, setCode] = useState('');
+  const { run, busy, fault } = useForm();
+  const submit = run(async () => {
+    const proof = { password, code: code.replace(/\s/g, '') };
+    if (to === 'change') {
+      made(await hub.entrance.beginTotp(proof));
+      return;
+    }
+    await hub.entrance.removeTotp(proof);
+    done();
+    say('Logging in by password asks for no code any more');
+    await again();
+  });
+  return (
+    <form className="stack" onSubmit={submit} aria-label={to === 'change' ? 'Change the app' : 'Turn codes off'}>
+      <PasswordInput label="Password" value={password} onChange={(e) => setPassword(e.currentTarget.value)} autoComplete="current-password" />
+      <Digits label="Six digits, as the app shows them now" value={code} onChange={setCode} />
+      {fault}
+      <div className="row">
+        <Button type="submit" loading={busy} color={to === 'remove' ? 'red' : undefined}>
+          {to === 'change' ? 'Go on to the new app' : 'Turn codes off'}
+        </Button>
+        <Button variant="default" onClick={done}>
+          Cancel
+        </Button>
+      </div>
+    </form>
+  );
+}
+
+function Digits({ label, value, onChange }: { label: string; value: string; onChange: (s: string) => void }) {
+  return <TextInput label={label} value={value} onChange={(e) => onChange(e.currentTarget.value)} inputMode="numeric" autoComplete="one-time-code" pattern="[0-9 ]{6,7}" required />;
+}
+
+function NewApp({ made, done, again }: { made: { secret: string; uri: string }; done: () => void; again: () => Promise<unknown> }) {
+  const [code, setCode] = useState('');
+  const { run, busy, fault } = useForm();
+  const finish = run(async () => {
+    await hub.entrance.finishTotp({ code: code.replace(/\s/g, '') });
+    done();
+    say('Logging in by password asks for a code from now on');
+    await again();
+  });
+  return (
+    <form className="token" onSubmit={finish}>
+      <div className="stack">
+        <p>Scan the code with your app, or type the secret into it. Then type the six digits that it shows.</p>
+        <dl className="facts">
+          <Fact name="Secret">
+            <span className="mono">{made.secret.replace(/(.{4})/g, '$1 ')}</span>
+          </Fact>
+        </dl>
+        <Digits label="Six digits" value={code} onChange={setCode} />
+        {fault}
+        <div className="row">
+          <Button type="submit" loading={busy}>
+            Turn on
+          </Button>
+          <Button variant="default" onClick={done}>
+            Cancel
+          </Button>
+        </div>
+      </div>
+      <Qr text={made.uri} label="The secret as a QR code" />
+    </form>
   );
 }
 
