@@ -35,15 +35,18 @@ func (b *bench) captureServed() error {
 		limit float64
 		stage *dataset // what is in temporary tables before
 		run   func(ctx context.Context, c *pgx.Conn) error
+		alone string // the least that capturing it takes: nothing but the log's rows
 	}{
-		{fmt.Sprintf("capture: bulk insert of %d rows, backend CPU", rows), insertLimit, more, insertStaged},
-		{"capture: bulk update, one statement", updateLimit, nil, statement("UPDATE order_lines SET quantity=quantity+1, price=price+10")},
-		{"capture: bulk delete, one statement", deleteLimit, nil, statement("DELETE FROM order_lines")},
-		{fmt.Sprintf("capture: %d one-row commits, insert", n), insertLimit, nil, oneByOne(insertServed(orders), n, func(i int) []any { return native(extra[i].order) })},
+		{fmt.Sprintf("capture: bulk insert of %d rows, backend CPU", rows), insertLimit, more, insertStaged, ""},
+		{"capture: bulk update, one statement", updateLimit, nil, statement("UPDATE order_lines SET quantity=quantity+1, price=price+10"),
+			logAlone(2, "24", "")},
+		{"capture: bulk delete, one statement", deleteLimit, nil, statement("DELETE FROM order_lines"),
+			logAlone(3, "0", "ARRAY[id, order_id, product, quantity::text, price::text, note]")},
+		{fmt.Sprintf("capture: %d one-row commits, insert", n), insertLimit, nil, oneByOne(insertServed(orders), n, func(i int) []any { return native(extra[i].order) }), ""},
 		{fmt.Sprintf("capture: %d one-row commits, update", n), updateLimit, nil, oneByOne("UPDATE orders SET status=$1, total=$2 WHERE id=$3", n,
-			func(i int) []any { return []any{extra[i].status, extra[i].total, extra[i].older} })},
+			func(i int) []any { return []any{extra[i].status, extra[i].total, extra[i].older} }), ""},
 		{fmt.Sprintf("capture: %d one-row commits, delete", n), deleteLimit, nil, oneByOne("DELETE FROM order_lines WHERE id=$1", n,
-			func(i int) []any { return []any{uuidOf(lines, 0, i)} })},
+			func(i int) []any { return []any{uuidOf(lines, 0, i)} }), ""},
 	} {
 		var took [2][]time.Duration
 		side := func(i int) func(int) (time.Duration, error) {
@@ -59,9 +62,39 @@ func (b *bench) captureServed() error {
 		}
 		l.CPU, l.CPURatio = "", 0 // the columns before are CPU already
 		l.Note = fmt.Sprintf("elapsed %.0f → %.0f ms", quantile(took[0], 0.5).Seconds()*1e3, quantile(took[1], 0.5).Seconds()*1e3)
+		if m.alone != "" {
+			alone, err := b.captureLeast(sides[1], m.alone)
+			if err != nil {
+				return err
+			}
+			l.Note += fmt.Sprintf("; the log's rows alone %.0f ms: %.2f× of both", alone*1e3, l.Measured/(l.Ceiling+alone))
+		}
 		b.add(l)
 	}
 	return nil
+}
+
+// logAlone writes to the log what capture writes of each order line.
+func logAlone(op int, mask, image string) string {
+	cols := ""
+	if image != "" {
+		cols, image = ", image", ", "+image
+	}
+	return fmt.Sprintf("INSERT INTO tidemark.log (tbl, key, op, mask, origin, hlc, scope%s) SELECT (SELECT id FROM tidemark.tbl WHERE name = 'order_lines'), ARRAY[id], %d, %s, 0, 1, 'all'%s FROM order_lines",
+		cols, op, mask, image)
+}
+
+// captureLeast is the median of the backend's CPU for a statement, in seconds.
+func (b *bench) captureLeast(template, sql string) (float64, error) {
+	var list []time.Duration
+	for range b.rounds {
+		cpu, _, err := b.captureRun(template, nil, statement(sql))
+		if err != nil {
+			return 0, err
+		}
+		list = append(list, cpu)
+	}
+	return quantile(list, 0.5).Seconds(), nil
 }
 
 // captureTemplates makes a database of seed rows without triggers, and one with.

@@ -172,18 +172,48 @@ func (b *bench) load() (err error) {
 	span, pace := b.span(loadTime), loadPace*min(b.scale, 1)
 	ctx, stop := context.WithTimeout(context.Background(), span)
 	defer stop()
+	before, err := y.spent()
+	if err != nil {
+		return err
+	}
+	from := time.Now()
 	foreign := make(chan error, 1)
 	go func() { foreign <- y.foreign(ctx, b.size(idleSeed)) }()
 	r, err := y.callers.call(ask{Do: "work", Edges: workers, Nanos: int64(span), Pace: pace})
 	if err := errors.Join(err, <-foreign); err != nil {
 		return err
 	}
+	after, err := y.spent()
+	if err != nil {
+		return err
+	}
+	took := time.Since(from)
 	answers := spans(r.Nanos)
-	what := fmt.Sprintf("%d sessions, %d of them hand in %.0f transactions a second of 5 row changes, every 16th time they bootstrap; another program commits %.0f a second; %v",
-		n, workers, pace, loadForeign, span)
+	what := fmt.Sprintf("%d sessions, %d of them hand in %.0f transactions a second of 5 row changes, every 16th time they bootstrap; another program commits %.0f a second; %v; cores: hub %.2f, devices %.2f, database %.2f",
+		n, workers, pace, loadForeign, span, after.hub.share(before.hub, took), after.devices.share(before.devices, took), after.base.share(before.base, took))
 	b.add(line{Name: "load: one answer in a session, p99", LimitUnit: 0.5, Measured: quantile(answers, 0.99).Seconds(),
 		Note: fmt.Sprintf("%d answers, p50 %.1f ms; %s", len(answers), quantile(answers, 0.5).Seconds()*1e3, what)})
 	return b.slow(y)
+}
+
+// coreTime is processor time.
+type coreTime time.Duration
+
+// share is how many cores were busy since before.
+func (c coreTime) share(before coreTime, span time.Duration) float64 {
+	return time.Duration(c-before).Seconds() / span.Seconds()
+}
+
+// spending is the processor time that each side used so far.
+type spending struct{ hub, devices, base coreTime }
+
+func (y *yard) spent() (s spending, err error) {
+	h, err := y.hubs[0].call(ask{Do: "usage"})
+	if err != nil {
+		return s, err
+	}
+	d, err := y.callers.call(ask{Do: "usage"})
+	return spending{coreTime(h.CPU), coreTime(d.CPU), coreTime(y.b.serverCPU())}, err
 }
 
 // slow states the slowest statement of the hub, and lists those of 100 ms and more.
