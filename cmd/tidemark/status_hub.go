@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"connectrpc.com/connect"
 
+	"github.com/tidemark-sync/tidemark/internal/api"
 	"github.com/tidemark-sync/tidemark/internal/api/pb"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/serve"
@@ -29,6 +31,7 @@ type hubFacts struct {
 	UnsafeDevice     string  `json:"oldest_unsafe_device,omitempty"`
 	pastStatus
 	loadStatus
+	Replicas  []api.Replica `json:"replicas,omitempty"`
 	Histories hub.Histories `json:"histories"`
 	Lost      []lostRow     `json:"lost,omitempty"` // tables that tidemark.yaml names and the hub cannot serve
 	Devices   []deviceRow   `json:"devices"`
@@ -59,6 +62,9 @@ func (d *door) hubStatus(ctx context.Context, b *bureau) error {
 	} else {
 		out.State, out.URL = "listening", b.at
 		out.text = fmt.Sprintf("%d sessions, %d waiting", m.GetSessions(), m.GetWaiting())
+	}
+	for _, r := range m.GetReplicas() {
+		out.Replicas = append(out.Replicas, api.Replica{Address: r.GetAddress(), Reads: int64(r.GetReads()), Fault: r.GetFault()})
 	}
 	out.pastStatus = pastOf(m, dir)
 	list, err := b.devices(ctx, &pb.ListDevicesRequest{Sort: "name"}, 0)
@@ -95,7 +101,22 @@ func (d *door) hubText(w io.Writer, out *hubFacts, m *pb.OverviewResponse) {
 	}
 	facts(w, append([][2]string{{"  unsafe work", unsafe}, {"  state", state}, {"  load", out.loadText()}, {"  quarantine", parked},
 		{"  receipts", count(int64(out.Receipts))}, {"  tables", tablesText(out.Tables, out.Lost)}, {"  as of", timeIn(m.GetAt()).Local().Format(time.DateTime)}},
-		append(historyFacts(out.Histories), out.facts()...)...))
+		slices.Concat(replicaFacts(out.Replicas), historyFacts(out.Histories), out.facts())...))
 	fmt.Fprintln(w)
 	deviceTable(d, w, out.Devices, noDevices)
+}
+
+// replicaFacts are how those fare that parts of bootstraps are read from.
+func replicaFacts(list []api.Replica) (out [][2]string) {
+	for _, r := range list {
+		text := "nothing was read there yet"
+		if r.Reads > 0 {
+			text = "serves: " + plural(r.Reads, "read")
+		}
+		if r.Fault != "" {
+			text = "not read: " + r.Fault
+		}
+		out = append(out, [2]string{"  replica", r.Address + ", " + text})
+	}
+	return out
 }

@@ -72,8 +72,11 @@ func (s *Service) overview(v *sight) *pb.OverviewResponse {
 		out.NotServed = append(out.NotServed, m.Table+": "+m.Reason)
 	}
 	addPast(out, h)
-	sessions, waiting := s.cfg.Serving.Load()
-	out.Sessions, out.Waiting = count(sessions), count(waiting)
+	load := s.cfg.Serving.Load()
+	out.Sessions, out.Waiting = count(load.Sessions), count(load.Waiting)
+	for _, r := range load.Replicas {
+		out.Replicas = append(out.Replicas, &pb.Replica{Address: r.Address, Reads: uint64(max(r.Reads, 0)), Fault: r.Fault})
+	}
 	return out
 }
 

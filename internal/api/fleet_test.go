@@ -163,6 +163,9 @@ func TestTheHeadline(t *testing.T) {
 		len(o.GetLevels()) != 4 || o.GetSessions() != 3 || o.GetWaiting() != 1 || o.GetMemory() == 0 || o.GetEpoch() == "" || len(o.GetUnsafeHistory()) != 3 || o.GetBehind() != "" {
 		t.Errorf("the headline is %v", o)
 	}
+	if list := o.GetReplicas(); len(list) != 2 || list[0].GetReads() != 7 || list[0].GetFault() != "" || list[1].GetAddress() != "postgres://db3/shop" || list[1].GetFault() == "" {
+		t.Errorf("the replicas are %v", list)
+	}
 	w.clock.Advance(pastFor + time.Hour)
 	w.must(w.service.Sample(w.ctx))
 	if n := len(w.service.past.list()); n != 1 {

@@ -24,10 +24,23 @@ type Serving interface {
 	Token(secret, name string) (string, error)
 	// TokenTTL is how long one is good when nobody says otherwise.
 	TokenTTL() time.Duration
-	// Load is how many sessions there are with this process, and how many requests wait.
-	Load() (sessions, waiting int)
+	Load() Load
 	// Count estimates how many rows of each table are in some scopes.
 	Count(ctx context.Context, scopes []rule.ScopeID) (map[string]int64, error)
+}
+
+// A Load is what a process that serves has to do.
+type Load struct {
+	Sessions int       // with devices
+	Waiting  int       // requests
+	Replicas []Replica // that parts of bootstraps are read from
+}
+
+// A Replica is how one of them fares.
+type Replica struct {
+	Address string `json:"address"` // nothing secret in it
+	Reads   int64  `json:"reads"`   // parts of bootstraps
+	Fault   string `json:"fault,omitempty"`
 }
 
 // Config is what a Service needs.

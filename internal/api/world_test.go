@@ -65,7 +65,9 @@ func (around) Token(secret, name string) (string, error) {
 	return "token of " + name + " " + secret, nil
 }
 func (around) TokenTTL() time.Duration { return time.Hour }
-func (around) Load() (int, int)        { return 3, 1 }
+func (around) Load() Load {
+	return Load{Sessions: 3, Waiting: 1, Replicas: []Replica{{"postgres://db2/shop", 7, ""}, {"postgres://db3/shop", 0, "it lags behind the primary"}}}
+}
 func (a around) Count(ctx context.Context, scopes []rule.ScopeID) (rows map[string]int64, err error) {
 	err = a.store.View(ctx, func(v hub.View) error {
 		rows, err = v.Count(scopes)

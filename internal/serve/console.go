@@ -84,7 +84,7 @@ func (h *Hub) openFront(ctx context.Context, conf *config.Config) (err error) {
 	if f.at.Pin, err = keeper.Pin(); err != nil {
 		return err
 	}
-	load := func() (int, int) { l := h.Load(); return int(l.Sessions), l.Waiting }
+	load := func() api.Load { l := h.Load(); return l.told() }
 	at := func() (Endpoint, error) { return h.at, nil }
 	if f.service, err = h.office.service(h.log, at, f.at.URL, h.cfg.Console.Version, load); err != nil {
 		return err
@@ -213,16 +213,11 @@ func (h *Hub) Console() (address, setup string) {
 func (o *Office) API(url string) (*api.Service, error) {
 	// Only a join token needs it: looking must not make keys beside a hub that starts.
 	at := func() (Endpoint, error) { return o.Endpoint(url) }
-	load := func() (int, int) {
-		if l := o.Dir.ReadLoad(); l != nil {
-			return int(l.Sessions), l.Waiting
-		}
-		return 0, 0
-	}
+	load := func() api.Load { return o.Dir.ReadLoad().told() }
 	return o.service(o.log, at, o.consoleURL(), "", load)
 }
 
-func (o *Office) service(log *slog.Logger, at func() (Endpoint, error), url, version string, load func() (int, int)) (*api.Service, error) {
+func (o *Office) service(log *slog.Logger, at func() (Endpoint, error), url, version string, load func() api.Load) (*api.Service, error) {
 	return api.New(api.Config{Hub: o.Core, People: o.People, Serving: &clerk{o, at, load}, Clock: o.clock, Logger: log, Name: o.Config.Hub.Name, Version: version, URL: url})
 }
 
@@ -242,7 +237,7 @@ func (o *Office) consoleURL() string {
 type clerk struct {
 	office *Office
 	at     func() (Endpoint, error)
-	load   func() (sessions, waiting int)
+	load   func() api.Load
 }
 
 func (d *clerk) Token(secret, name string) (string, error) {
@@ -258,7 +253,7 @@ func (d *clerk) Token(secret, name string) (string, error) {
 
 func (d *clerk) TokenTTL() time.Duration { return d.office.Config.Hub.TokenTTL }
 
-func (d *clerk) Load() (sessions, waiting int) { return d.load() }
+func (d *clerk) Load() api.Load { return d.load() }
 
 func (d *clerk) Count(ctx context.Context, scopes []rule.ScopeID) (rows map[string]int64, err error) {
 	err = d.office.Store.View(ctx, func(v hub.View) error {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/admit"
+	"github.com/tidemark-sync/tidemark/internal/api"
 	"github.com/tidemark-sync/tidemark/internal/clock"
 	"github.com/tidemark-sync/tidemark/internal/config"
 	"github.com/tidemark-sync/tidemark/internal/wire"
@@ -144,7 +145,7 @@ func (h *Hub) Load() Load {
 	if h.reception == nil {
 		return Load{}
 	}
-	return Load{At: h.cfg.Clock.Now(), Sessions: h.reception.sessions.Load(), Load: h.reception.gate.Load()}
+	return Load{At: h.cfg.Clock.Now(), Sessions: h.reception.sessions.Load(), Load: h.reception.gate.Load(), Replicas: h.replicas()}
 }
 
 // A Load is how busy a serving hub is, as it says to other processes.
@@ -152,8 +153,17 @@ type Load struct {
 	At       time.Time `json:"at"`
 	Sessions int64     `json:"sessions"`
 	admit.Load
+	Replicas []api.Replica `json:"replicas,omitempty"`
 }
 
 func (l Load) String() string {
 	return fmt.Sprintf("%d sessions, %d waiting, %d refused", l.Sessions, l.Waiting, l.Refused)
+}
+
+// told is what people are told of l; nil is nothing known.
+func (l *Load) told() api.Load {
+	if l == nil {
+		return api.Load{}
+	}
+	return api.Load{Sessions: int(l.Sessions), Waiting: l.Waiting, Replicas: l.Replicas}
 }

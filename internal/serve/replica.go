@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/tidemark-sync/tidemark/internal/api"
 	"github.com/tidemark-sync/tidemark/internal/checkup"
 	"github.com/tidemark-sync/tidemark/internal/config"
 	postgresstore "github.com/tidemark-sync/tidemark/internal/store/postgres"
@@ -12,6 +13,18 @@ import (
 // lateReplica is how far behind a replica may be without a word about it: what it is not
 // ready for is read from the primary.
 const lateReplica = 5 * time.Second
+
+// replicas are how those fare that parts of bootstraps are read from.
+func (h *Hub) replicas() (out []api.Replica) {
+	b, ok := h.base.(*serverBase)
+	if !ok || h.office == nil || h.office.server == nil {
+		return nil
+	}
+	for i, s := range h.office.server.ReplicaStates() {
+		out = append(out, api.Replica{Address: config.Redact(b.replicas[i]), Reads: s.Reads, Fault: s.Why})
+	}
+	return out
+}
 
 // examineReplicas looks at what parts of bootstraps are read from.
 func (b *serverBase) examineReplicas(ctx context.Context, c *exam) {

@@ -52,6 +52,9 @@ func TestReplica_DevicesAreFilledFromIt(t *testing.T) {
 	if p.reads() == 0 {
 		t.Error("nothing was read from the replica")
 	}
+	if list := p.hub.Load().Replicas; len(list) != 1 || list[0].Reads != p.reads() || list[0].Fault != "" || strings.Contains(list[0].Address, "password") {
+		t.Errorf("the hub's load says %+v of it", list)
+	}
 	after := p.reads()
 	killed := false
 	two := p.edge("two.db")

@@ -2842,6 +2842,7 @@ type OverviewResponse struct {
 	Restored          uint32                 `protobuf:"varint,25,opt,name=restored,proto3" json:"restored,omitempty"`                   // files that went on from an older state, in the last seven days
 	Copied            uint32                 `protobuf:"varint,26,opt,name=copied,proto3" json:"copied,omitempty"`                       // copies of files that became devices, likewise
 	Rollback          *Rollback              `protobuf:"bytes,27,opt,name=rollback,proto3" json:"rollback,omitempty"`                    // why nothing is served; absent: all is well
+	Replicas          []*Replica             `protobuf:"bytes,28,rep,name=replicas,proto3" json:"replicas,omitempty"`                    // of hub.replicas, as this process reads them
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -3065,6 +3066,74 @@ func (x *OverviewResponse) GetRollback() *Rollback {
 	return nil
 }
 
+func (x *OverviewResponse) GetReplicas() []*Replica {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+// A Replica is a standby that parts of bootstraps are read from.
+type Replica struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"` // nothing secret in it
+	Reads         uint64                 `protobuf:"varint,2,opt,name=reads,proto3" json:"reads,omitempty"`    // parts of bootstraps, since the process began
+	Fault         string                 `protobuf:"bytes,3,opt,name=fault,proto3" json:"fault,omitempty"`     // what went wrong last; "" when it served, or was not asked yet
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Replica) Reset() {
+	*x = Replica{}
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Replica) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Replica) ProtoMessage() {}
+
+func (x *Replica) ProtoReflect() protoreflect.Message {
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Replica.ProtoReflect.Descriptor instead.
+func (*Replica) Descriptor() ([]byte, []int) {
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *Replica) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Replica) GetReads() uint64 {
+	if x != nil {
+		return x.Reads
+	}
+	return 0
+}
+
+func (x *Replica) GetFault() string {
+	if x != nil {
+		return x.Fault
+	}
+	return ""
+}
+
 // A Branch is one life of the hub.
 type Branch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3078,7 +3147,7 @@ type Branch struct {
 
 func (x *Branch) Reset() {
 	*x = Branch{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[45]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3090,7 +3159,7 @@ func (x *Branch) String() string {
 func (*Branch) ProtoMessage() {}
 
 func (x *Branch) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[45]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3103,7 +3172,7 @@ func (x *Branch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Branch.ProtoReflect.Descriptor instead.
 func (*Branch) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{45}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Branch) GetEpoch() string {
@@ -3147,7 +3216,7 @@ type Rollback struct {
 
 func (x *Rollback) Reset() {
 	*x = Rollback{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[46]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3159,7 +3228,7 @@ func (x *Rollback) String() string {
 func (*Rollback) ProtoMessage() {}
 
 func (x *Rollback) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[46]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3172,7 +3241,7 @@ func (x *Rollback) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rollback.ProtoReflect.Descriptor instead.
 func (*Rollback) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{46}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Rollback) GetAt() *timestamppb.Timestamp {
@@ -3215,7 +3284,7 @@ type UnsafePoint struct {
 
 func (x *UnsafePoint) Reset() {
 	*x = UnsafePoint{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[47]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3227,7 +3296,7 @@ func (x *UnsafePoint) String() string {
 func (*UnsafePoint) ProtoMessage() {}
 
 func (x *UnsafePoint) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[47]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3240,7 +3309,7 @@ func (x *UnsafePoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnsafePoint.ProtoReflect.Descriptor instead.
 func (*UnsafePoint) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{47}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *UnsafePoint) GetAt() *timestamppb.Timestamp {
@@ -3285,7 +3354,7 @@ type ListDevicesRequest struct {
 
 func (x *ListDevicesRequest) Reset() {
 	*x = ListDevicesRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[48]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3297,7 +3366,7 @@ func (x *ListDevicesRequest) String() string {
 func (*ListDevicesRequest) ProtoMessage() {}
 
 func (x *ListDevicesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[48]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3310,7 +3379,7 @@ func (x *ListDevicesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDevicesRequest.ProtoReflect.Descriptor instead.
 func (*ListDevicesRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{48}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ListDevicesRequest) GetPage() *Page {
@@ -3366,7 +3435,7 @@ type ListDevicesResponse struct {
 
 func (x *ListDevicesResponse) Reset() {
 	*x = ListDevicesResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[49]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3378,7 +3447,7 @@ func (x *ListDevicesResponse) String() string {
 func (*ListDevicesResponse) ProtoMessage() {}
 
 func (x *ListDevicesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[49]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3391,7 +3460,7 @@ func (x *ListDevicesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDevicesResponse.ProtoReflect.Descriptor instead.
 func (*ListDevicesResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{49}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ListDevicesResponse) GetDevices() []*Device {
@@ -3424,7 +3493,7 @@ type GetDeviceRequest struct {
 
 func (x *GetDeviceRequest) Reset() {
 	*x = GetDeviceRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[50]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3436,7 +3505,7 @@ func (x *GetDeviceRequest) String() string {
 func (*GetDeviceRequest) ProtoMessage() {}
 
 func (x *GetDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[50]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3449,7 +3518,7 @@ func (x *GetDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeviceRequest.ProtoReflect.Descriptor instead.
 func (*GetDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{50}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *GetDeviceRequest) GetId() string {
@@ -3470,7 +3539,7 @@ type GetDeviceResponse struct {
 
 func (x *GetDeviceResponse) Reset() {
 	*x = GetDeviceResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[51]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3482,7 +3551,7 @@ func (x *GetDeviceResponse) String() string {
 func (*GetDeviceResponse) ProtoMessage() {}
 
 func (x *GetDeviceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[51]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3495,7 +3564,7 @@ func (x *GetDeviceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeviceResponse.ProtoReflect.Descriptor instead.
 func (*GetDeviceResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{51}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *GetDeviceResponse) GetDevice() *Device {
@@ -3535,7 +3604,7 @@ type Life struct {
 
 func (x *Life) Reset() {
 	*x = Life{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[52]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3547,7 +3616,7 @@ func (x *Life) String() string {
 func (*Life) ProtoMessage() {}
 
 func (x *Life) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[52]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3560,7 +3629,7 @@ func (x *Life) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Life.ProtoReflect.Descriptor instead.
 func (*Life) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{52}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Life) GetIncarnation() string {
@@ -3629,7 +3698,7 @@ type TimelineRequest struct {
 
 func (x *TimelineRequest) Reset() {
 	*x = TimelineRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[53]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3641,7 +3710,7 @@ func (x *TimelineRequest) String() string {
 func (*TimelineRequest) ProtoMessage() {}
 
 func (x *TimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[53]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3654,7 +3723,7 @@ func (x *TimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimelineRequest.ProtoReflect.Descriptor instead.
 func (*TimelineRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{53}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *TimelineRequest) GetId() string {
@@ -3681,7 +3750,7 @@ type TimelineResponse struct {
 
 func (x *TimelineResponse) Reset() {
 	*x = TimelineResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[54]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3693,7 +3762,7 @@ func (x *TimelineResponse) String() string {
 func (*TimelineResponse) ProtoMessage() {}
 
 func (x *TimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[54]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3706,7 +3775,7 @@ func (x *TimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimelineResponse.ProtoReflect.Descriptor instead.
 func (*TimelineResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{54}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *TimelineResponse) GetEntries() []*TimelineEntry {
@@ -3738,7 +3807,7 @@ type TimelineEntry struct {
 
 func (x *TimelineEntry) Reset() {
 	*x = TimelineEntry{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[55]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3750,7 +3819,7 @@ func (x *TimelineEntry) String() string {
 func (*TimelineEntry) ProtoMessage() {}
 
 func (x *TimelineEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[55]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3763,7 +3832,7 @@ func (x *TimelineEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimelineEntry.ProtoReflect.Descriptor instead.
 func (*TimelineEntry) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{55}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *TimelineEntry) GetAt() *timestamppb.Timestamp {
@@ -3823,7 +3892,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[56]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3835,7 +3904,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[56]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3848,7 +3917,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{56}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{57}
 }
 
 type Event struct {
@@ -3861,7 +3930,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[57]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3873,7 +3942,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[57]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3886,7 +3955,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{57}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Event) GetKind() string {
@@ -3914,7 +3983,7 @@ type AddDeviceRequest struct {
 
 func (x *AddDeviceRequest) Reset() {
 	*x = AddDeviceRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[58]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3926,7 +3995,7 @@ func (x *AddDeviceRequest) String() string {
 func (*AddDeviceRequest) ProtoMessage() {}
 
 func (x *AddDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[58]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3939,7 +4008,7 @@ func (x *AddDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDeviceRequest.ProtoReflect.Descriptor instead.
 func (*AddDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{58}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *AddDeviceRequest) GetName() string {
@@ -3975,7 +4044,7 @@ type AddDeviceResponse struct {
 
 func (x *AddDeviceResponse) Reset() {
 	*x = AddDeviceResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[59]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3987,7 +4056,7 @@ func (x *AddDeviceResponse) String() string {
 func (*AddDeviceResponse) ProtoMessage() {}
 
 func (x *AddDeviceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[59]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4000,7 +4069,7 @@ func (x *AddDeviceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDeviceResponse.ProtoReflect.Descriptor instead.
 func (*AddDeviceResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{59}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *AddDeviceResponse) GetDevice() *Device {
@@ -4042,7 +4111,7 @@ type RenameDeviceRequest struct {
 
 func (x *RenameDeviceRequest) Reset() {
 	*x = RenameDeviceRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[60]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4054,7 +4123,7 @@ func (x *RenameDeviceRequest) String() string {
 func (*RenameDeviceRequest) ProtoMessage() {}
 
 func (x *RenameDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[60]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4067,7 +4136,7 @@ func (x *RenameDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameDeviceRequest.ProtoReflect.Descriptor instead.
 func (*RenameDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{60}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *RenameDeviceRequest) GetId() string {
@@ -4102,7 +4171,7 @@ type SetGrantsRequest struct {
 
 func (x *SetGrantsRequest) Reset() {
 	*x = SetGrantsRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[61]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4114,7 +4183,7 @@ func (x *SetGrantsRequest) String() string {
 func (*SetGrantsRequest) ProtoMessage() {}
 
 func (x *SetGrantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[61]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4127,7 +4196,7 @@ func (x *SetGrantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetGrantsRequest.ProtoReflect.Descriptor instead.
 func (*SetGrantsRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{61}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *SetGrantsRequest) GetId() string {
@@ -4162,7 +4231,7 @@ type PauseRequest struct {
 
 func (x *PauseRequest) Reset() {
 	*x = PauseRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[62]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4174,7 +4243,7 @@ func (x *PauseRequest) String() string {
 func (*PauseRequest) ProtoMessage() {}
 
 func (x *PauseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[62]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4187,7 +4256,7 @@ func (x *PauseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseRequest.ProtoReflect.Descriptor instead.
 func (*PauseRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{62}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *PauseRequest) GetId() string {
@@ -4221,7 +4290,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[63]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4233,7 +4302,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[63]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4246,7 +4315,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{63}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ResumeRequest) GetId() string {
@@ -4274,7 +4343,7 @@ type IsolateRequest struct {
 
 func (x *IsolateRequest) Reset() {
 	*x = IsolateRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[64]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4286,7 +4355,7 @@ func (x *IsolateRequest) String() string {
 func (*IsolateRequest) ProtoMessage() {}
 
 func (x *IsolateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[64]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4299,7 +4368,7 @@ func (x *IsolateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IsolateRequest.ProtoReflect.Descriptor instead.
 func (*IsolateRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{64}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *IsolateRequest) GetId() string {
@@ -4333,7 +4402,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[65]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4345,7 +4414,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[65]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4358,7 +4427,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{65}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ReleaseRequest) GetId() string {
@@ -4386,7 +4455,7 @@ type RevokeRequest struct {
 
 func (x *RevokeRequest) Reset() {
 	*x = RevokeRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[66]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4398,7 +4467,7 @@ func (x *RevokeRequest) String() string {
 func (*RevokeRequest) ProtoMessage() {}
 
 func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[66]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4411,7 +4480,7 @@ func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
 func (*RevokeRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{66}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *RevokeRequest) GetId() string {
@@ -4446,7 +4515,7 @@ type JudgeRequest struct {
 
 func (x *JudgeRequest) Reset() {
 	*x = JudgeRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[67]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4458,7 +4527,7 @@ func (x *JudgeRequest) String() string {
 func (*JudgeRequest) ProtoMessage() {}
 
 func (x *JudgeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[67]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4471,7 +4540,7 @@ func (x *JudgeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JudgeRequest.ProtoReflect.Descriptor instead.
 func (*JudgeRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{67}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *JudgeRequest) GetId() string {
@@ -4504,7 +4573,7 @@ type AskRequest struct {
 
 func (x *AskRequest) Reset() {
 	*x = AskRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[68]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4516,7 +4585,7 @@ func (x *AskRequest) String() string {
 func (*AskRequest) ProtoMessage() {}
 
 func (x *AskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[68]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4529,7 +4598,7 @@ func (x *AskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskRequest.ProtoReflect.Descriptor instead.
 func (*AskRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{68}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *AskRequest) GetId() string {
@@ -4556,7 +4625,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[69]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4568,7 +4637,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[69]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4581,7 +4650,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{69}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Value) GetKind() isValue_Kind {
@@ -4694,7 +4763,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[70]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4706,7 +4775,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[70]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4719,7 +4788,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{70}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Key) GetValues() []*Value {
@@ -4760,7 +4829,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[71]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4772,7 +4841,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[71]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4785,7 +4854,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{71}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Receipt) GetId() string {
@@ -4964,7 +5033,7 @@ type ListReceiptsRequest struct {
 
 func (x *ListReceiptsRequest) Reset() {
 	*x = ListReceiptsRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[72]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4976,7 +5045,7 @@ func (x *ListReceiptsRequest) String() string {
 func (*ListReceiptsRequest) ProtoMessage() {}
 
 func (x *ListReceiptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[72]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4989,7 +5058,7 @@ func (x *ListReceiptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReceiptsRequest.ProtoReflect.Descriptor instead.
 func (*ListReceiptsRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{72}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ListReceiptsRequest) GetPage() *Page {
@@ -5051,7 +5120,7 @@ type ListReceiptsResponse struct {
 
 func (x *ListReceiptsResponse) Reset() {
 	*x = ListReceiptsResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[73]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5063,7 +5132,7 @@ func (x *ListReceiptsResponse) String() string {
 func (*ListReceiptsResponse) ProtoMessage() {}
 
 func (x *ListReceiptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[73]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5076,7 +5145,7 @@ func (x *ListReceiptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReceiptsResponse.ProtoReflect.Descriptor instead.
 func (*ListReceiptsResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{73}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *ListReceiptsResponse) GetReceipts() []*Receipt {
@@ -5102,7 +5171,7 @@ type GetReceiptRequest struct {
 
 func (x *GetReceiptRequest) Reset() {
 	*x = GetReceiptRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[74]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5114,7 +5183,7 @@ func (x *GetReceiptRequest) String() string {
 func (*GetReceiptRequest) ProtoMessage() {}
 
 func (x *GetReceiptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[74]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5127,7 +5196,7 @@ func (x *GetReceiptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReceiptRequest.ProtoReflect.Descriptor instead.
 func (*GetReceiptRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{74}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *GetReceiptRequest) GetId() string {
@@ -5149,7 +5218,7 @@ type GetReceiptResponse struct {
 
 func (x *GetReceiptResponse) Reset() {
 	*x = GetReceiptResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[75]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5161,7 +5230,7 @@ func (x *GetReceiptResponse) String() string {
 func (*GetReceiptResponse) ProtoMessage() {}
 
 func (x *GetReceiptResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[75]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5174,7 +5243,7 @@ func (x *GetReceiptResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReceiptResponse.ProtoReflect.Descriptor instead.
 func (*GetReceiptResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{75}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *GetReceiptResponse) GetReceipt() *Receipt {
@@ -5217,7 +5286,7 @@ type UndoRequest struct {
 
 func (x *UndoRequest) Reset() {
 	*x = UndoRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[76]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5229,7 +5298,7 @@ func (x *UndoRequest) String() string {
 func (*UndoRequest) ProtoMessage() {}
 
 func (x *UndoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[76]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5242,7 +5311,7 @@ func (x *UndoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoRequest.ProtoReflect.Descriptor instead.
 func (*UndoRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{76}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *UndoRequest) GetId() string {
@@ -5270,7 +5339,7 @@ type AcceptRequest struct {
 
 func (x *AcceptRequest) Reset() {
 	*x = AcceptRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[77]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5282,7 +5351,7 @@ func (x *AcceptRequest) String() string {
 func (*AcceptRequest) ProtoMessage() {}
 
 func (x *AcceptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[77]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5295,7 +5364,7 @@ func (x *AcceptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptRequest.ProtoReflect.Descriptor instead.
 func (*AcceptRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{77}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *AcceptRequest) GetIds() []string {
@@ -5328,7 +5397,7 @@ type AcceptResponse struct {
 
 func (x *AcceptResponse) Reset() {
 	*x = AcceptResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[78]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5340,7 +5409,7 @@ func (x *AcceptResponse) String() string {
 func (*AcceptResponse) ProtoMessage() {}
 
 func (x *AcceptResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[78]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5353,7 +5422,7 @@ func (x *AcceptResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptResponse.ProtoReflect.Descriptor instead.
 func (*AcceptResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{78}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *AcceptResponse) GetAccepted() uint32 {
@@ -5375,7 +5444,7 @@ type WhatIfRequest struct {
 
 func (x *WhatIfRequest) Reset() {
 	*x = WhatIfRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[79]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5387,7 +5456,7 @@ func (x *WhatIfRequest) String() string {
 func (*WhatIfRequest) ProtoMessage() {}
 
 func (x *WhatIfRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[79]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5400,7 +5469,7 @@ func (x *WhatIfRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhatIfRequest.ProtoReflect.Descriptor instead.
 func (*WhatIfRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{79}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *WhatIfRequest) GetTable() string {
@@ -5443,7 +5512,7 @@ type WhatIfResponse struct {
 
 func (x *WhatIfResponse) Reset() {
 	*x = WhatIfResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[80]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5455,7 +5524,7 @@ func (x *WhatIfResponse) String() string {
 func (*WhatIfResponse) ProtoMessage() {}
 
 func (x *WhatIfResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[80]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5468,7 +5537,7 @@ func (x *WhatIfResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhatIfResponse.ProtoReflect.Descriptor instead.
 func (*WhatIfResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{80}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *WhatIfResponse) GetLookedAt() uint32 {
@@ -5511,7 +5580,7 @@ type WhatIfCase struct {
 
 func (x *WhatIfCase) Reset() {
 	*x = WhatIfCase{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[81]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5523,7 +5592,7 @@ func (x *WhatIfCase) String() string {
 func (*WhatIfCase) ProtoMessage() {}
 
 func (x *WhatIfCase) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[81]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5536,7 +5605,7 @@ func (x *WhatIfCase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhatIfCase.ProtoReflect.Descriptor instead.
 func (*WhatIfCase) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{81}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *WhatIfCase) GetReceipt() *Receipt {
@@ -5595,7 +5664,7 @@ type Parked struct {
 
 func (x *Parked) Reset() {
 	*x = Parked{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[82]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5607,7 +5676,7 @@ func (x *Parked) String() string {
 func (*Parked) ProtoMessage() {}
 
 func (x *Parked) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[82]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5620,7 +5689,7 @@ func (x *Parked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parked.ProtoReflect.Descriptor instead.
 func (*Parked) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{82}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *Parked) GetId() string {
@@ -5775,7 +5844,7 @@ type ListParkedRequest struct {
 
 func (x *ListParkedRequest) Reset() {
 	*x = ListParkedRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[83]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5787,7 +5856,7 @@ func (x *ListParkedRequest) String() string {
 func (*ListParkedRequest) ProtoMessage() {}
 
 func (x *ListParkedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[83]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5800,7 +5869,7 @@ func (x *ListParkedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListParkedRequest.ProtoReflect.Descriptor instead.
 func (*ListParkedRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{83}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ListParkedRequest) GetPage() *Page {
@@ -5843,7 +5912,7 @@ type ListParkedResponse struct {
 
 func (x *ListParkedResponse) Reset() {
 	*x = ListParkedResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[84]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5855,7 +5924,7 @@ func (x *ListParkedResponse) String() string {
 func (*ListParkedResponse) ProtoMessage() {}
 
 func (x *ListParkedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[84]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5868,7 +5937,7 @@ func (x *ListParkedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListParkedResponse.ProtoReflect.Descriptor instead.
 func (*ListParkedResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{84}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *ListParkedResponse) GetParked() []*Parked {
@@ -5908,7 +5977,7 @@ type GetParkedRequest struct {
 
 func (x *GetParkedRequest) Reset() {
 	*x = GetParkedRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[85]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5920,7 +5989,7 @@ func (x *GetParkedRequest) String() string {
 func (*GetParkedRequest) ProtoMessage() {}
 
 func (x *GetParkedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[85]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5933,7 +6002,7 @@ func (x *GetParkedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetParkedRequest.ProtoReflect.Descriptor instead.
 func (*GetParkedRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{85}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *GetParkedRequest) GetId() string {
@@ -5954,7 +6023,7 @@ type GetParkedResponse struct {
 
 func (x *GetParkedResponse) Reset() {
 	*x = GetParkedResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[86]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5966,7 +6035,7 @@ func (x *GetParkedResponse) String() string {
 func (*GetParkedResponse) ProtoMessage() {}
 
 func (x *GetParkedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[86]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5979,7 +6048,7 @@ func (x *GetParkedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetParkedResponse.ProtoReflect.Descriptor instead.
 func (*GetParkedResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{86}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *GetParkedResponse) GetParked() *Parked {
@@ -6018,7 +6087,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[87]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6030,7 +6099,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[87]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6043,7 +6112,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{87}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Operation) GetPlace() uint32 {
@@ -6108,7 +6177,7 @@ type OperationColumn struct {
 
 func (x *OperationColumn) Reset() {
 	*x = OperationColumn{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[88]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6120,7 +6189,7 @@ func (x *OperationColumn) String() string {
 func (*OperationColumn) ProtoMessage() {}
 
 func (x *OperationColumn) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[88]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6133,7 +6202,7 @@ func (x *OperationColumn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationColumn.ProtoReflect.Descriptor instead.
 func (*OperationColumn) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{88}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *OperationColumn) GetName() string {
@@ -6180,7 +6249,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[89]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6192,7 +6261,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[89]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6205,7 +6274,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{89}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *ExportRequest) GetId() string {
@@ -6224,7 +6293,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[90]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6236,7 +6305,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[90]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6249,7 +6318,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{90}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *ExportResponse) GetJson() []byte {
@@ -6269,7 +6338,7 @@ type RetryRequest struct {
 
 func (x *RetryRequest) Reset() {
 	*x = RetryRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[91]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6281,7 +6350,7 @@ func (x *RetryRequest) String() string {
 func (*RetryRequest) ProtoMessage() {}
 
 func (x *RetryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[91]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6294,7 +6363,7 @@ func (x *RetryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryRequest.ProtoReflect.Descriptor instead.
 func (*RetryRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{91}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *RetryRequest) GetId() string {
@@ -6322,7 +6391,7 @@ type EditRequest struct {
 
 func (x *EditRequest) Reset() {
 	*x = EditRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[92]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6334,7 +6403,7 @@ func (x *EditRequest) String() string {
 func (*EditRequest) ProtoMessage() {}
 
 func (x *EditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[92]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6347,7 +6416,7 @@ func (x *EditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditRequest.ProtoReflect.Descriptor instead.
 func (*EditRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{92}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *EditRequest) GetId() string {
@@ -6382,7 +6451,7 @@ type OperationEdit struct {
 
 func (x *OperationEdit) Reset() {
 	*x = OperationEdit{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[93]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6394,7 +6463,7 @@ func (x *OperationEdit) String() string {
 func (*OperationEdit) ProtoMessage() {}
 
 func (x *OperationEdit) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[93]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6407,7 +6476,7 @@ func (x *OperationEdit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationEdit.ProtoReflect.Descriptor instead.
 func (*OperationEdit) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{93}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *OperationEdit) GetPlace() uint32 {
@@ -6442,7 +6511,7 @@ type DiscardRequest struct {
 
 func (x *DiscardRequest) Reset() {
 	*x = DiscardRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[94]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6454,7 +6523,7 @@ func (x *DiscardRequest) String() string {
 func (*DiscardRequest) ProtoMessage() {}
 
 func (x *DiscardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[94]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6467,7 +6536,7 @@ func (x *DiscardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardRequest.ProtoReflect.Descriptor instead.
 func (*DiscardRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{94}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *DiscardRequest) GetId() string {
@@ -6500,7 +6569,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[95]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6512,7 +6581,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[95]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6525,7 +6594,7 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{95}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *SettleResponse) GetSettled() []*Settled {
@@ -6546,7 +6615,7 @@ type Settled struct {
 
 func (x *Settled) Reset() {
 	*x = Settled{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[96]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6558,7 +6627,7 @@ func (x *Settled) String() string {
 func (*Settled) ProtoMessage() {}
 
 func (x *Settled) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[96]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6571,7 +6640,7 @@ func (x *Settled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settled.ProtoReflect.Descriptor instead.
 func (*Settled) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{96}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *Settled) GetId() string {
@@ -6603,7 +6672,7 @@ type TablesRequest struct {
 
 func (x *TablesRequest) Reset() {
 	*x = TablesRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[97]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6615,7 +6684,7 @@ func (x *TablesRequest) String() string {
 func (*TablesRequest) ProtoMessage() {}
 
 func (x *TablesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[97]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6628,7 +6697,7 @@ func (x *TablesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TablesRequest.ProtoReflect.Descriptor instead.
 func (*TablesRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{97}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{98}
 }
 
 type TablesResponse struct {
@@ -6640,7 +6709,7 @@ type TablesResponse struct {
 
 func (x *TablesResponse) Reset() {
 	*x = TablesResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[98]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6652,7 +6721,7 @@ func (x *TablesResponse) String() string {
 func (*TablesResponse) ProtoMessage() {}
 
 func (x *TablesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[98]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6665,7 +6734,7 @@ func (x *TablesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TablesResponse.ProtoReflect.Descriptor instead.
 func (*TablesResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{98}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *TablesResponse) GetTables() []*Table {
@@ -6689,7 +6758,7 @@ type Table struct {
 
 func (x *Table) Reset() {
 	*x = Table{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[99]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6701,7 +6770,7 @@ func (x *Table) String() string {
 func (*Table) ProtoMessage() {}
 
 func (x *Table) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[99]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6714,7 +6783,7 @@ func (x *Table) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Table.ProtoReflect.Descriptor instead.
 func (*Table) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{99}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *Table) GetName() string {
@@ -6772,7 +6841,7 @@ type Column struct {
 
 func (x *Column) Reset() {
 	*x = Column{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[100]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6784,7 +6853,7 @@ func (x *Column) String() string {
 func (*Column) ProtoMessage() {}
 
 func (x *Column) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[100]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6797,7 +6866,7 @@ func (x *Column) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Column.ProtoReflect.Descriptor instead.
 func (*Column) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{100}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *Column) GetName() string {
@@ -6843,7 +6912,7 @@ type ScopesRequest struct {
 
 func (x *ScopesRequest) Reset() {
 	*x = ScopesRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[101]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6855,7 +6924,7 @@ func (x *ScopesRequest) String() string {
 func (*ScopesRequest) ProtoMessage() {}
 
 func (x *ScopesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[101]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6868,7 +6937,7 @@ func (x *ScopesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopesRequest.ProtoReflect.Descriptor instead.
 func (*ScopesRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{101}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{102}
 }
 
 type ScopesResponse struct {
@@ -6880,7 +6949,7 @@ type ScopesResponse struct {
 
 func (x *ScopesResponse) Reset() {
 	*x = ScopesResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[102]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6892,7 +6961,7 @@ func (x *ScopesResponse) String() string {
 func (*ScopesResponse) ProtoMessage() {}
 
 func (x *ScopesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[102]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6905,7 +6974,7 @@ func (x *ScopesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopesResponse.ProtoReflect.Descriptor instead.
 func (*ScopesResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{102}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *ScopesResponse) GetScopes() []*ScopeInfo {
@@ -6925,7 +6994,7 @@ type ScopeInfo struct {
 
 func (x *ScopeInfo) Reset() {
 	*x = ScopeInfo{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[103]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6937,7 +7006,7 @@ func (x *ScopeInfo) String() string {
 func (*ScopeInfo) ProtoMessage() {}
 
 func (x *ScopeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[103]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6950,7 +7019,7 @@ func (x *ScopeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeInfo.ProtoReflect.Descriptor instead.
 func (*ScopeInfo) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{103}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *ScopeInfo) GetScope() string {
@@ -6979,7 +7048,7 @@ type RowsRequest struct {
 
 func (x *RowsRequest) Reset() {
 	*x = RowsRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[104]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6991,7 +7060,7 @@ func (x *RowsRequest) String() string {
 func (*RowsRequest) ProtoMessage() {}
 
 func (x *RowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[104]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7004,7 +7073,7 @@ func (x *RowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowsRequest.ProtoReflect.Descriptor instead.
 func (*RowsRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{104}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *RowsRequest) GetTable() string {
@@ -7046,7 +7115,7 @@ type RowsResponse struct {
 
 func (x *RowsResponse) Reset() {
 	*x = RowsResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[105]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7058,7 +7127,7 @@ func (x *RowsResponse) String() string {
 func (*RowsResponse) ProtoMessage() {}
 
 func (x *RowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[105]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7071,7 +7140,7 @@ func (x *RowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowsResponse.ProtoReflect.Descriptor instead.
 func (*RowsResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{105}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *RowsResponse) GetColumns() []string {
@@ -7105,7 +7174,7 @@ type Row struct {
 
 func (x *Row) Reset() {
 	*x = Row{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[106]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7117,7 +7186,7 @@ func (x *Row) String() string {
 func (*Row) ProtoMessage() {}
 
 func (x *Row) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[106]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7130,7 +7199,7 @@ func (x *Row) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Row.ProtoReflect.Descriptor instead.
 func (*Row) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{106}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *Row) GetValues() []*Value {
@@ -7158,7 +7227,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[107]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7170,7 +7239,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[107]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7183,7 +7252,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{107}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *HistoryRequest) GetTable() string {
@@ -7220,7 +7289,7 @@ type HistoryResponse struct {
 
 func (x *HistoryResponse) Reset() {
 	*x = HistoryResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[108]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7232,7 +7301,7 @@ func (x *HistoryResponse) String() string {
 func (*HistoryResponse) ProtoMessage() {}
 
 func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[108]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7245,7 +7314,7 @@ func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
 func (*HistoryResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{108}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *HistoryResponse) GetColumns() []string {
@@ -7299,7 +7368,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[109]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7311,7 +7380,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[109]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7324,7 +7393,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{109}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *Version) GetAt() *timestamppb.Timestamp {
@@ -7394,7 +7463,7 @@ type VersionColumn struct {
 
 func (x *VersionColumn) Reset() {
 	*x = VersionColumn{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[110]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7406,7 +7475,7 @@ func (x *VersionColumn) String() string {
 func (*VersionColumn) ProtoMessage() {}
 
 func (x *VersionColumn) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[110]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7419,7 +7488,7 @@ func (x *VersionColumn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionColumn.ProtoReflect.Descriptor instead.
 func (*VersionColumn) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{110}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *VersionColumn) GetName() string {
@@ -7452,7 +7521,7 @@ type DigestsRequest struct {
 
 func (x *DigestsRequest) Reset() {
 	*x = DigestsRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[111]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7464,7 +7533,7 @@ func (x *DigestsRequest) String() string {
 func (*DigestsRequest) ProtoMessage() {}
 
 func (x *DigestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[111]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7477,7 +7546,7 @@ func (x *DigestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestsRequest.ProtoReflect.Descriptor instead.
 func (*DigestsRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{111}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *DigestsRequest) GetScopes() []string {
@@ -7497,7 +7566,7 @@ type DigestsResponse struct {
 
 func (x *DigestsResponse) Reset() {
 	*x = DigestsResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[112]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7509,7 +7578,7 @@ func (x *DigestsResponse) String() string {
 func (*DigestsResponse) ProtoMessage() {}
 
 func (x *DigestsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[112]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7522,7 +7591,7 @@ func (x *DigestsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestsResponse.ProtoReflect.Descriptor instead.
 func (*DigestsResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{112}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *DigestsResponse) GetCursor() string {
@@ -7550,7 +7619,7 @@ type TableDigest struct {
 
 func (x *TableDigest) Reset() {
 	*x = TableDigest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[113]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7562,7 +7631,7 @@ func (x *TableDigest) String() string {
 func (*TableDigest) ProtoMessage() {}
 
 func (x *TableDigest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[113]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7575,7 +7644,7 @@ func (x *TableDigest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableDigest.ProtoReflect.Descriptor instead.
 func (*TableDigest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{113}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *TableDigest) GetTable() string {
@@ -7612,7 +7681,7 @@ type VerifyReport struct {
 
 func (x *VerifyReport) Reset() {
 	*x = VerifyReport{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[114]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7624,7 +7693,7 @@ func (x *VerifyReport) String() string {
 func (*VerifyReport) ProtoMessage() {}
 
 func (x *VerifyReport) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[114]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7637,7 +7706,7 @@ func (x *VerifyReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyReport.ProtoReflect.Descriptor instead.
 func (*VerifyReport) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{114}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *VerifyReport) GetAt() *timestamppb.Timestamp {
@@ -7683,7 +7752,7 @@ type SchemasRequest struct {
 
 func (x *SchemasRequest) Reset() {
 	*x = SchemasRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[115]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7695,7 +7764,7 @@ func (x *SchemasRequest) String() string {
 func (*SchemasRequest) ProtoMessage() {}
 
 func (x *SchemasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[115]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7708,7 +7777,7 @@ func (x *SchemasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchemasRequest.ProtoReflect.Descriptor instead.
 func (*SchemasRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{115}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{116}
 }
 
 type SchemasResponse struct {
@@ -7723,7 +7792,7 @@ type SchemasResponse struct {
 
 func (x *SchemasResponse) Reset() {
 	*x = SchemasResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[116]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7735,7 +7804,7 @@ func (x *SchemasResponse) String() string {
 func (*SchemasResponse) ProtoMessage() {}
 
 func (x *SchemasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[116]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7748,7 +7817,7 @@ func (x *SchemasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchemasResponse.ProtoReflect.Descriptor instead.
 func (*SchemasResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{116}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *SchemasResponse) GetSchemas() []*SchemaCount {
@@ -7795,7 +7864,7 @@ type SchemaCount struct {
 
 func (x *SchemaCount) Reset() {
 	*x = SchemaCount{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[117]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7807,7 +7876,7 @@ func (x *SchemaCount) String() string {
 func (*SchemaCount) ProtoMessage() {}
 
 func (x *SchemaCount) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[117]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7820,7 +7889,7 @@ func (x *SchemaCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchemaCount.ProtoReflect.Descriptor instead.
 func (*SchemaCount) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{117}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *SchemaCount) GetSchema() string {
@@ -7892,7 +7961,7 @@ type SchemaDevice struct {
 
 func (x *SchemaDevice) Reset() {
 	*x = SchemaDevice{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[118]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7904,7 +7973,7 @@ func (x *SchemaDevice) String() string {
 func (*SchemaDevice) ProtoMessage() {}
 
 func (x *SchemaDevice) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[118]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7917,7 +7986,7 @@ func (x *SchemaDevice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchemaDevice.ProtoReflect.Descriptor instead.
 func (*SchemaDevice) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{118}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *SchemaDevice) GetName() string {
@@ -7965,7 +8034,7 @@ type DroppableRequest struct {
 
 func (x *DroppableRequest) Reset() {
 	*x = DroppableRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[119]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7977,7 +8046,7 @@ func (x *DroppableRequest) String() string {
 func (*DroppableRequest) ProtoMessage() {}
 
 func (x *DroppableRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[119]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7990,7 +8059,7 @@ func (x *DroppableRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DroppableRequest.ProtoReflect.Descriptor instead.
 func (*DroppableRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{119}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{120}
 }
 
 func (x *DroppableRequest) GetTable() string {
@@ -8022,7 +8091,7 @@ type DroppableResponse struct {
 
 func (x *DroppableResponse) Reset() {
 	*x = DroppableResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[120]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8034,7 +8103,7 @@ func (x *DroppableResponse) String() string {
 func (*DroppableResponse) ProtoMessage() {}
 
 func (x *DroppableResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[120]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8047,7 +8116,7 @@ func (x *DroppableResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DroppableResponse.ProtoReflect.Descriptor instead.
 func (*DroppableResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{120}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{121}
 }
 
 func (x *DroppableResponse) GetName() string {
@@ -8107,7 +8176,7 @@ type LeasesRequest struct {
 
 func (x *LeasesRequest) Reset() {
 	*x = LeasesRequest{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[121]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8119,7 +8188,7 @@ func (x *LeasesRequest) String() string {
 func (*LeasesRequest) ProtoMessage() {}
 
 func (x *LeasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[121]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8132,7 +8201,7 @@ func (x *LeasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeasesRequest.ProtoReflect.Descriptor instead.
 func (*LeasesRequest) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{121}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{122}
 }
 
 type LeasesResponse struct {
@@ -8145,7 +8214,7 @@ type LeasesResponse struct {
 
 func (x *LeasesResponse) Reset() {
 	*x = LeasesResponse{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[122]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8157,7 +8226,7 @@ func (x *LeasesResponse) String() string {
 func (*LeasesResponse) ProtoMessage() {}
 
 func (x *LeasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[122]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8170,7 +8239,7 @@ func (x *LeasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeasesResponse.ProtoReflect.Descriptor instead.
 func (*LeasesResponse) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{122}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *LeasesResponse) GetNumbers() []*Series {
@@ -8201,7 +8270,7 @@ type Series struct {
 
 func (x *Series) Reset() {
 	*x = Series{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[123]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8213,7 +8282,7 @@ func (x *Series) String() string {
 func (*Series) ProtoMessage() {}
 
 func (x *Series) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[123]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8226,7 +8295,7 @@ func (x *Series) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Series.ProtoReflect.Descriptor instead.
 func (*Series) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{123}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{124}
 }
 
 func (x *Series) GetName() string {
@@ -8278,7 +8347,7 @@ type NumberRange struct {
 
 func (x *NumberRange) Reset() {
 	*x = NumberRange{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[124]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8290,7 +8359,7 @@ func (x *NumberRange) String() string {
 func (*NumberRange) ProtoMessage() {}
 
 func (x *NumberRange) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[124]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8303,7 +8372,7 @@ func (x *NumberRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NumberRange.ProtoReflect.Descriptor instead.
 func (*NumberRange) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{124}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{125}
 }
 
 func (x *NumberRange) GetFirst() int64 {
@@ -8362,7 +8431,7 @@ type NumbersLeft struct {
 
 func (x *NumbersLeft) Reset() {
 	*x = NumbersLeft{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[125]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8374,7 +8443,7 @@ func (x *NumbersLeft) String() string {
 func (*NumbersLeft) ProtoMessage() {}
 
 func (x *NumbersLeft) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[125]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8387,7 +8456,7 @@ func (x *NumbersLeft) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NumbersLeft.ProtoReflect.Descriptor instead.
 func (*NumbersLeft) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{125}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{126}
 }
 
 func (x *NumbersLeft) GetDevice() string {
@@ -8440,7 +8509,7 @@ type Share struct {
 
 func (x *Share) Reset() {
 	*x = Share{}
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[126]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[127]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8452,7 +8521,7 @@ func (x *Share) String() string {
 func (*Share) ProtoMessage() {}
 
 func (x *Share) ProtoReflect() protoreflect.Message {
-	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[126]
+	mi := &file_tidemark_admin_v1_admin_proto_msgTypes[127]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8465,7 +8534,7 @@ func (x *Share) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Share.ProtoReflect.Descriptor instead.
 func (*Share) Descriptor() ([]byte, []int) {
-	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{126}
+	return file_tidemark_admin_v1_admin_proto_rawDescGZIP(), []int{127}
 }
 
 func (x *Share) GetTable() string {
@@ -8715,7 +8784,7 @@ const file_tidemark_admin_v1_admin_proto_rawDesc = "" +
 	"\bDownload\x12\x12\n" +
 	"\x04sent\x18\x01 \x01(\x04R\x04sent\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\"\x11\n" +
-	"\x0fOverviewRequest\"\xa8\b\n" +
+	"\x0fOverviewRequest\"\xe0\b\n" +
 	"\x10OverviewResponse\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x10\n" +
 	"\x03hub\x18\x02 \x01(\tR\x03hub\x12>\n" +
@@ -8746,10 +8815,15 @@ const file_tidemark_admin_v1_admin_proto_rawDesc = "" +
 	"\alineage\x18\x18 \x03(\v2\x19.tidemark.admin.v1.BranchR\alineage\x12\x1a\n" +
 	"\brestored\x18\x19 \x01(\rR\brestored\x12\x16\n" +
 	"\x06copied\x18\x1a \x01(\rR\x06copied\x127\n" +
-	"\brollback\x18\x1b \x01(\v2\x1b.tidemark.admin.v1.RollbackR\brollback\x1a9\n" +
+	"\brollback\x18\x1b \x01(\v2\x1b.tidemark.admin.v1.RollbackR\brollback\x126\n" +
+	"\breplicas\x18\x1c \x03(\v2\x1a.tidemark.admin.v1.ReplicaR\breplicas\x1a9\n" +
 	"\vLevelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"r\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"O\n" +
+	"\aReplica\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x14\n" +
+	"\x05reads\x18\x02 \x01(\x04R\x05reads\x12\x14\n" +
+	"\x05fault\x18\x03 \x01(\tR\x05fault\"r\n" +
 	"\x06Branch\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x12\n" +
 	"\x04mode\x18\x02 \x01(\tR\x04mode\x12\x12\n" +
@@ -9275,7 +9349,7 @@ func file_tidemark_admin_v1_admin_proto_rawDescGZIP() []byte {
 }
 
 var file_tidemark_admin_v1_admin_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_tidemark_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 130)
+var file_tidemark_admin_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 131)
 var file_tidemark_admin_v1_admin_proto_goTypes = []any{
 	(Role)(0),                          // 0: tidemark.admin.v1.Role
 	(DeviceState)(0),                   // 1: tidemark.admin.v1.DeviceState
@@ -9326,344 +9400,346 @@ var file_tidemark_admin_v1_admin_proto_goTypes = []any{
 	(*Download)(nil),                   // 46: tidemark.admin.v1.Download
 	(*OverviewRequest)(nil),            // 47: tidemark.admin.v1.OverviewRequest
 	(*OverviewResponse)(nil),           // 48: tidemark.admin.v1.OverviewResponse
-	(*Branch)(nil),                     // 49: tidemark.admin.v1.Branch
-	(*Rollback)(nil),                   // 50: tidemark.admin.v1.Rollback
-	(*UnsafePoint)(nil),                // 51: tidemark.admin.v1.UnsafePoint
-	(*ListDevicesRequest)(nil),         // 52: tidemark.admin.v1.ListDevicesRequest
-	(*ListDevicesResponse)(nil),        // 53: tidemark.admin.v1.ListDevicesResponse
-	(*GetDeviceRequest)(nil),           // 54: tidemark.admin.v1.GetDeviceRequest
-	(*GetDeviceResponse)(nil),          // 55: tidemark.admin.v1.GetDeviceResponse
-	(*Life)(nil),                       // 56: tidemark.admin.v1.Life
-	(*TimelineRequest)(nil),            // 57: tidemark.admin.v1.TimelineRequest
-	(*TimelineResponse)(nil),           // 58: tidemark.admin.v1.TimelineResponse
-	(*TimelineEntry)(nil),              // 59: tidemark.admin.v1.TimelineEntry
-	(*WatchRequest)(nil),               // 60: tidemark.admin.v1.WatchRequest
-	(*Event)(nil),                      // 61: tidemark.admin.v1.Event
-	(*AddDeviceRequest)(nil),           // 62: tidemark.admin.v1.AddDeviceRequest
-	(*AddDeviceResponse)(nil),          // 63: tidemark.admin.v1.AddDeviceResponse
-	(*RenameDeviceRequest)(nil),        // 64: tidemark.admin.v1.RenameDeviceRequest
-	(*SetGrantsRequest)(nil),           // 65: tidemark.admin.v1.SetGrantsRequest
-	(*PauseRequest)(nil),               // 66: tidemark.admin.v1.PauseRequest
-	(*ResumeRequest)(nil),              // 67: tidemark.admin.v1.ResumeRequest
-	(*IsolateRequest)(nil),             // 68: tidemark.admin.v1.IsolateRequest
-	(*ReleaseRequest)(nil),             // 69: tidemark.admin.v1.ReleaseRequest
-	(*RevokeRequest)(nil),              // 70: tidemark.admin.v1.RevokeRequest
-	(*JudgeRequest)(nil),               // 71: tidemark.admin.v1.JudgeRequest
-	(*AskRequest)(nil),                 // 72: tidemark.admin.v1.AskRequest
-	(*Value)(nil),                      // 73: tidemark.admin.v1.Value
-	(*Key)(nil),                        // 74: tidemark.admin.v1.Key
-	(*Receipt)(nil),                    // 75: tidemark.admin.v1.Receipt
-	(*ListReceiptsRequest)(nil),        // 76: tidemark.admin.v1.ListReceiptsRequest
-	(*ListReceiptsResponse)(nil),       // 77: tidemark.admin.v1.ListReceiptsResponse
-	(*GetReceiptRequest)(nil),          // 78: tidemark.admin.v1.GetReceiptRequest
-	(*GetReceiptResponse)(nil),         // 79: tidemark.admin.v1.GetReceiptResponse
-	(*UndoRequest)(nil),                // 80: tidemark.admin.v1.UndoRequest
-	(*AcceptRequest)(nil),              // 81: tidemark.admin.v1.AcceptRequest
-	(*AcceptResponse)(nil),             // 82: tidemark.admin.v1.AcceptResponse
-	(*WhatIfRequest)(nil),              // 83: tidemark.admin.v1.WhatIfRequest
-	(*WhatIfResponse)(nil),             // 84: tidemark.admin.v1.WhatIfResponse
-	(*WhatIfCase)(nil),                 // 85: tidemark.admin.v1.WhatIfCase
-	(*Parked)(nil),                     // 86: tidemark.admin.v1.Parked
-	(*ListParkedRequest)(nil),          // 87: tidemark.admin.v1.ListParkedRequest
-	(*ListParkedResponse)(nil),         // 88: tidemark.admin.v1.ListParkedResponse
-	(*GetParkedRequest)(nil),           // 89: tidemark.admin.v1.GetParkedRequest
-	(*GetParkedResponse)(nil),          // 90: tidemark.admin.v1.GetParkedResponse
-	(*Operation)(nil),                  // 91: tidemark.admin.v1.Operation
-	(*OperationColumn)(nil),            // 92: tidemark.admin.v1.OperationColumn
-	(*ExportRequest)(nil),              // 93: tidemark.admin.v1.ExportRequest
-	(*ExportResponse)(nil),             // 94: tidemark.admin.v1.ExportResponse
-	(*RetryRequest)(nil),               // 95: tidemark.admin.v1.RetryRequest
-	(*EditRequest)(nil),                // 96: tidemark.admin.v1.EditRequest
-	(*OperationEdit)(nil),              // 97: tidemark.admin.v1.OperationEdit
-	(*DiscardRequest)(nil),             // 98: tidemark.admin.v1.DiscardRequest
-	(*SettleResponse)(nil),             // 99: tidemark.admin.v1.SettleResponse
-	(*Settled)(nil),                    // 100: tidemark.admin.v1.Settled
-	(*TablesRequest)(nil),              // 101: tidemark.admin.v1.TablesRequest
-	(*TablesResponse)(nil),             // 102: tidemark.admin.v1.TablesResponse
-	(*Table)(nil),                      // 103: tidemark.admin.v1.Table
-	(*Column)(nil),                     // 104: tidemark.admin.v1.Column
-	(*ScopesRequest)(nil),              // 105: tidemark.admin.v1.ScopesRequest
-	(*ScopesResponse)(nil),             // 106: tidemark.admin.v1.ScopesResponse
-	(*ScopeInfo)(nil),                  // 107: tidemark.admin.v1.ScopeInfo
-	(*RowsRequest)(nil),                // 108: tidemark.admin.v1.RowsRequest
-	(*RowsResponse)(nil),               // 109: tidemark.admin.v1.RowsResponse
-	(*Row)(nil),                        // 110: tidemark.admin.v1.Row
-	(*HistoryRequest)(nil),             // 111: tidemark.admin.v1.HistoryRequest
-	(*HistoryResponse)(nil),            // 112: tidemark.admin.v1.HistoryResponse
-	(*Version)(nil),                    // 113: tidemark.admin.v1.Version
-	(*VersionColumn)(nil),              // 114: tidemark.admin.v1.VersionColumn
-	(*DigestsRequest)(nil),             // 115: tidemark.admin.v1.DigestsRequest
-	(*DigestsResponse)(nil),            // 116: tidemark.admin.v1.DigestsResponse
-	(*TableDigest)(nil),                // 117: tidemark.admin.v1.TableDigest
-	(*VerifyReport)(nil),               // 118: tidemark.admin.v1.VerifyReport
-	(*SchemasRequest)(nil),             // 119: tidemark.admin.v1.SchemasRequest
-	(*SchemasResponse)(nil),            // 120: tidemark.admin.v1.SchemasResponse
-	(*SchemaCount)(nil),                // 121: tidemark.admin.v1.SchemaCount
-	(*SchemaDevice)(nil),               // 122: tidemark.admin.v1.SchemaDevice
-	(*DroppableRequest)(nil),           // 123: tidemark.admin.v1.DroppableRequest
-	(*DroppableResponse)(nil),          // 124: tidemark.admin.v1.DroppableResponse
-	(*LeasesRequest)(nil),              // 125: tidemark.admin.v1.LeasesRequest
-	(*LeasesResponse)(nil),             // 126: tidemark.admin.v1.LeasesResponse
-	(*Series)(nil),                     // 127: tidemark.admin.v1.Series
-	(*NumberRange)(nil),                // 128: tidemark.admin.v1.NumberRange
-	(*NumbersLeft)(nil),                // 129: tidemark.admin.v1.NumbersLeft
-	(*Share)(nil),                      // 130: tidemark.admin.v1.Share
-	nil,                                // 131: tidemark.admin.v1.OverviewResponse.LevelsEntry
-	nil,                                // 132: tidemark.admin.v1.ListParkedResponse.CodesEntry
-	nil,                                // 133: tidemark.admin.v1.OperationEdit.SetEntry
-	(*timestamppb.Timestamp)(nil),      // 134: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 135: google.protobuf.Duration
-	(*descriptorpb.MethodOptions)(nil), // 136: google.protobuf.MethodOptions
+	(*Replica)(nil),                    // 49: tidemark.admin.v1.Replica
+	(*Branch)(nil),                     // 50: tidemark.admin.v1.Branch
+	(*Rollback)(nil),                   // 51: tidemark.admin.v1.Rollback
+	(*UnsafePoint)(nil),                // 52: tidemark.admin.v1.UnsafePoint
+	(*ListDevicesRequest)(nil),         // 53: tidemark.admin.v1.ListDevicesRequest
+	(*ListDevicesResponse)(nil),        // 54: tidemark.admin.v1.ListDevicesResponse
+	(*GetDeviceRequest)(nil),           // 55: tidemark.admin.v1.GetDeviceRequest
+	(*GetDeviceResponse)(nil),          // 56: tidemark.admin.v1.GetDeviceResponse
+	(*Life)(nil),                       // 57: tidemark.admin.v1.Life
+	(*TimelineRequest)(nil),            // 58: tidemark.admin.v1.TimelineRequest
+	(*TimelineResponse)(nil),           // 59: tidemark.admin.v1.TimelineResponse
+	(*TimelineEntry)(nil),              // 60: tidemark.admin.v1.TimelineEntry
+	(*WatchRequest)(nil),               // 61: tidemark.admin.v1.WatchRequest
+	(*Event)(nil),                      // 62: tidemark.admin.v1.Event
+	(*AddDeviceRequest)(nil),           // 63: tidemark.admin.v1.AddDeviceRequest
+	(*AddDeviceResponse)(nil),          // 64: tidemark.admin.v1.AddDeviceResponse
+	(*RenameDeviceRequest)(nil),        // 65: tidemark.admin.v1.RenameDeviceRequest
+	(*SetGrantsRequest)(nil),           // 66: tidemark.admin.v1.SetGrantsRequest
+	(*PauseRequest)(nil),               // 67: tidemark.admin.v1.PauseRequest
+	(*ResumeRequest)(nil),              // 68: tidemark.admin.v1.ResumeRequest
+	(*IsolateRequest)(nil),             // 69: tidemark.admin.v1.IsolateRequest
+	(*ReleaseRequest)(nil),             // 70: tidemark.admin.v1.ReleaseRequest
+	(*RevokeRequest)(nil),              // 71: tidemark.admin.v1.RevokeRequest
+	(*JudgeRequest)(nil),               // 72: tidemark.admin.v1.JudgeRequest
+	(*AskRequest)(nil),                 // 73: tidemark.admin.v1.AskRequest
+	(*Value)(nil),                      // 74: tidemark.admin.v1.Value
+	(*Key)(nil),                        // 75: tidemark.admin.v1.Key
+	(*Receipt)(nil),                    // 76: tidemark.admin.v1.Receipt
+	(*ListReceiptsRequest)(nil),        // 77: tidemark.admin.v1.ListReceiptsRequest
+	(*ListReceiptsResponse)(nil),       // 78: tidemark.admin.v1.ListReceiptsResponse
+	(*GetReceiptRequest)(nil),          // 79: tidemark.admin.v1.GetReceiptRequest
+	(*GetReceiptResponse)(nil),         // 80: tidemark.admin.v1.GetReceiptResponse
+	(*UndoRequest)(nil),                // 81: tidemark.admin.v1.UndoRequest
+	(*AcceptRequest)(nil),              // 82: tidemark.admin.v1.AcceptRequest
+	(*AcceptResponse)(nil),             // 83: tidemark.admin.v1.AcceptResponse
+	(*WhatIfRequest)(nil),              // 84: tidemark.admin.v1.WhatIfRequest
+	(*WhatIfResponse)(nil),             // 85: tidemark.admin.v1.WhatIfResponse
+	(*WhatIfCase)(nil),                 // 86: tidemark.admin.v1.WhatIfCase
+	(*Parked)(nil),                     // 87: tidemark.admin.v1.Parked
+	(*ListParkedRequest)(nil),          // 88: tidemark.admin.v1.ListParkedRequest
+	(*ListParkedResponse)(nil),         // 89: tidemark.admin.v1.ListParkedResponse
+	(*GetParkedRequest)(nil),           // 90: tidemark.admin.v1.GetParkedRequest
+	(*GetParkedResponse)(nil),          // 91: tidemark.admin.v1.GetParkedResponse
+	(*Operation)(nil),                  // 92: tidemark.admin.v1.Operation
+	(*OperationColumn)(nil),            // 93: tidemark.admin.v1.OperationColumn
+	(*ExportRequest)(nil),              // 94: tidemark.admin.v1.ExportRequest
+	(*ExportResponse)(nil),             // 95: tidemark.admin.v1.ExportResponse
+	(*RetryRequest)(nil),               // 96: tidemark.admin.v1.RetryRequest
+	(*EditRequest)(nil),                // 97: tidemark.admin.v1.EditRequest
+	(*OperationEdit)(nil),              // 98: tidemark.admin.v1.OperationEdit
+	(*DiscardRequest)(nil),             // 99: tidemark.admin.v1.DiscardRequest
+	(*SettleResponse)(nil),             // 100: tidemark.admin.v1.SettleResponse
+	(*Settled)(nil),                    // 101: tidemark.admin.v1.Settled
+	(*TablesRequest)(nil),              // 102: tidemark.admin.v1.TablesRequest
+	(*TablesResponse)(nil),             // 103: tidemark.admin.v1.TablesResponse
+	(*Table)(nil),                      // 104: tidemark.admin.v1.Table
+	(*Column)(nil),                     // 105: tidemark.admin.v1.Column
+	(*ScopesRequest)(nil),              // 106: tidemark.admin.v1.ScopesRequest
+	(*ScopesResponse)(nil),             // 107: tidemark.admin.v1.ScopesResponse
+	(*ScopeInfo)(nil),                  // 108: tidemark.admin.v1.ScopeInfo
+	(*RowsRequest)(nil),                // 109: tidemark.admin.v1.RowsRequest
+	(*RowsResponse)(nil),               // 110: tidemark.admin.v1.RowsResponse
+	(*Row)(nil),                        // 111: tidemark.admin.v1.Row
+	(*HistoryRequest)(nil),             // 112: tidemark.admin.v1.HistoryRequest
+	(*HistoryResponse)(nil),            // 113: tidemark.admin.v1.HistoryResponse
+	(*Version)(nil),                    // 114: tidemark.admin.v1.Version
+	(*VersionColumn)(nil),              // 115: tidemark.admin.v1.VersionColumn
+	(*DigestsRequest)(nil),             // 116: tidemark.admin.v1.DigestsRequest
+	(*DigestsResponse)(nil),            // 117: tidemark.admin.v1.DigestsResponse
+	(*TableDigest)(nil),                // 118: tidemark.admin.v1.TableDigest
+	(*VerifyReport)(nil),               // 119: tidemark.admin.v1.VerifyReport
+	(*SchemasRequest)(nil),             // 120: tidemark.admin.v1.SchemasRequest
+	(*SchemasResponse)(nil),            // 121: tidemark.admin.v1.SchemasResponse
+	(*SchemaCount)(nil),                // 122: tidemark.admin.v1.SchemaCount
+	(*SchemaDevice)(nil),               // 123: tidemark.admin.v1.SchemaDevice
+	(*DroppableRequest)(nil),           // 124: tidemark.admin.v1.DroppableRequest
+	(*DroppableResponse)(nil),          // 125: tidemark.admin.v1.DroppableResponse
+	(*LeasesRequest)(nil),              // 126: tidemark.admin.v1.LeasesRequest
+	(*LeasesResponse)(nil),             // 127: tidemark.admin.v1.LeasesResponse
+	(*Series)(nil),                     // 128: tidemark.admin.v1.Series
+	(*NumberRange)(nil),                // 129: tidemark.admin.v1.NumberRange
+	(*NumbersLeft)(nil),                // 130: tidemark.admin.v1.NumbersLeft
+	(*Share)(nil),                      // 131: tidemark.admin.v1.Share
+	nil,                                // 132: tidemark.admin.v1.OverviewResponse.LevelsEntry
+	nil,                                // 133: tidemark.admin.v1.ListParkedResponse.CodesEntry
+	nil,                                // 134: tidemark.admin.v1.OperationEdit.SetEntry
+	(*timestamppb.Timestamp)(nil),      // 135: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 136: google.protobuf.Duration
+	(*descriptorpb.MethodOptions)(nil), // 137: google.protobuf.MethodOptions
 }
 var file_tidemark_admin_v1_admin_proto_depIdxs = []int32{
 	23,  // 0: tidemark.admin.v1.StateResponse.you:type_name -> tidemark.admin.v1.Person
 	23,  // 1: tidemark.admin.v1.LoginResponse.you:type_name -> tidemark.admin.v1.Person
 	0,   // 2: tidemark.admin.v1.Person.role:type_name -> tidemark.admin.v1.Role
 	24,  // 3: tidemark.admin.v1.Person.passkeys:type_name -> tidemark.admin.v1.Passkey
-	134, // 4: tidemark.admin.v1.Person.created:type_name -> google.protobuf.Timestamp
-	134, // 5: tidemark.admin.v1.Person.seen:type_name -> google.protobuf.Timestamp
-	134, // 6: tidemark.admin.v1.Passkey.created:type_name -> google.protobuf.Timestamp
-	134, // 7: tidemark.admin.v1.Passkey.used:type_name -> google.protobuf.Timestamp
+	135, // 4: tidemark.admin.v1.Person.created:type_name -> google.protobuf.Timestamp
+	135, // 5: tidemark.admin.v1.Person.seen:type_name -> google.protobuf.Timestamp
+	135, // 6: tidemark.admin.v1.Passkey.created:type_name -> google.protobuf.Timestamp
+	135, // 7: tidemark.admin.v1.Passkey.used:type_name -> google.protobuf.Timestamp
 	23,  // 8: tidemark.admin.v1.ListPeopleResponse.people:type_name -> tidemark.admin.v1.Person
 	0,   // 9: tidemark.admin.v1.InviteRequest.role:type_name -> tidemark.admin.v1.Role
 	23,  // 10: tidemark.admin.v1.InviteResponse.person:type_name -> tidemark.admin.v1.Person
-	134, // 11: tidemark.admin.v1.InviteResponse.expires:type_name -> google.protobuf.Timestamp
+	135, // 11: tidemark.admin.v1.InviteResponse.expires:type_name -> google.protobuf.Timestamp
 	0,   // 12: tidemark.admin.v1.SetRoleRequest.role:type_name -> tidemark.admin.v1.Role
 	23,  // 13: tidemark.admin.v1.ListTokensResponse.tokens:type_name -> tidemark.admin.v1.Person
 	0,   // 14: tidemark.admin.v1.AddTokenRequest.role:type_name -> tidemark.admin.v1.Role
 	23,  // 15: tidemark.admin.v1.AddTokenResponse.token:type_name -> tidemark.admin.v1.Person
 	5,   // 16: tidemark.admin.v1.AuditRequest.page:type_name -> tidemark.admin.v1.Page
 	43,  // 17: tidemark.admin.v1.AuditResponse.entries:type_name -> tidemark.admin.v1.AuditEntry
-	134, // 18: tidemark.admin.v1.AuditEntry.at:type_name -> google.protobuf.Timestamp
+	135, // 18: tidemark.admin.v1.AuditEntry.at:type_name -> google.protobuf.Timestamp
 	1,   // 19: tidemark.admin.v1.Device.state:type_name -> tidemark.admin.v1.DeviceState
 	44,  // 20: tidemark.admin.v1.Device.grants:type_name -> tidemark.admin.v1.Grant
-	134, // 21: tidemark.admin.v1.Device.created:type_name -> google.protobuf.Timestamp
-	134, // 22: tidemark.admin.v1.Device.seen:type_name -> google.protobuf.Timestamp
-	134, // 23: tidemark.admin.v1.Device.progress:type_name -> google.protobuf.Timestamp
-	135, // 24: tidemark.admin.v1.Device.oldest_unsafe:type_name -> google.protobuf.Duration
-	135, // 25: tidemark.admin.v1.Device.clock_offset:type_name -> google.protobuf.Duration
+	135, // 21: tidemark.admin.v1.Device.created:type_name -> google.protobuf.Timestamp
+	135, // 22: tidemark.admin.v1.Device.seen:type_name -> google.protobuf.Timestamp
+	135, // 23: tidemark.admin.v1.Device.progress:type_name -> google.protobuf.Timestamp
+	136, // 24: tidemark.admin.v1.Device.oldest_unsafe:type_name -> google.protobuf.Duration
+	136, // 25: tidemark.admin.v1.Device.clock_offset:type_name -> google.protobuf.Duration
 	2,   // 26: tidemark.admin.v1.Device.level:type_name -> tidemark.admin.v1.Level
-	118, // 27: tidemark.admin.v1.Device.verified:type_name -> tidemark.admin.v1.VerifyReport
-	134, // 28: tidemark.admin.v1.Device.restored:type_name -> google.protobuf.Timestamp
+	119, // 27: tidemark.admin.v1.Device.verified:type_name -> tidemark.admin.v1.VerifyReport
+	135, // 28: tidemark.admin.v1.Device.restored:type_name -> google.protobuf.Timestamp
 	46,  // 29: tidemark.admin.v1.Device.download:type_name -> tidemark.admin.v1.Download
-	134, // 30: tidemark.admin.v1.OverviewResponse.at:type_name -> google.protobuf.Timestamp
-	135, // 31: tidemark.admin.v1.OverviewResponse.oldest_unsafe:type_name -> google.protobuf.Duration
-	135, // 32: tidemark.admin.v1.OverviewResponse.oldest_quarantined:type_name -> google.protobuf.Duration
-	131, // 33: tidemark.admin.v1.OverviewResponse.levels:type_name -> tidemark.admin.v1.OverviewResponse.LevelsEntry
-	51,  // 34: tidemark.admin.v1.OverviewResponse.unsafe_history:type_name -> tidemark.admin.v1.UnsafePoint
-	49,  // 35: tidemark.admin.v1.OverviewResponse.lineage:type_name -> tidemark.admin.v1.Branch
-	50,  // 36: tidemark.admin.v1.OverviewResponse.rollback:type_name -> tidemark.admin.v1.Rollback
-	134, // 37: tidemark.admin.v1.Branch.at:type_name -> google.protobuf.Timestamp
-	134, // 38: tidemark.admin.v1.Rollback.at:type_name -> google.protobuf.Timestamp
-	134, // 39: tidemark.admin.v1.UnsafePoint.at:type_name -> google.protobuf.Timestamp
-	135, // 40: tidemark.admin.v1.UnsafePoint.oldest:type_name -> google.protobuf.Duration
-	5,   // 41: tidemark.admin.v1.ListDevicesRequest.page:type_name -> tidemark.admin.v1.Page
-	1,   // 42: tidemark.admin.v1.ListDevicesRequest.states:type_name -> tidemark.admin.v1.DeviceState
-	2,   // 43: tidemark.admin.v1.ListDevicesRequest.levels:type_name -> tidemark.admin.v1.Level
-	45,  // 44: tidemark.admin.v1.ListDevicesResponse.devices:type_name -> tidemark.admin.v1.Device
-	45,  // 45: tidemark.admin.v1.GetDeviceResponse.device:type_name -> tidemark.admin.v1.Device
-	56,  // 46: tidemark.admin.v1.GetDeviceResponse.lives:type_name -> tidemark.admin.v1.Life
-	59,  // 47: tidemark.admin.v1.GetDeviceResponse.events:type_name -> tidemark.admin.v1.TimelineEntry
-	134, // 48: tidemark.admin.v1.Life.began:type_name -> google.protobuf.Timestamp
-	134, // 49: tidemark.admin.v1.Life.seen:type_name -> google.protobuf.Timestamp
-	5,   // 50: tidemark.admin.v1.TimelineRequest.page:type_name -> tidemark.admin.v1.Page
-	59,  // 51: tidemark.admin.v1.TimelineResponse.entries:type_name -> tidemark.admin.v1.TimelineEntry
-	134, // 52: tidemark.admin.v1.TimelineEntry.at:type_name -> google.protobuf.Timestamp
-	134, // 53: tidemark.admin.v1.TimelineEntry.until:type_name -> google.protobuf.Timestamp
-	44,  // 54: tidemark.admin.v1.AddDeviceRequest.grants:type_name -> tidemark.admin.v1.Grant
-	135, // 55: tidemark.admin.v1.AddDeviceRequest.good_for:type_name -> google.protobuf.Duration
-	45,  // 56: tidemark.admin.v1.AddDeviceResponse.device:type_name -> tidemark.admin.v1.Device
-	134, // 57: tidemark.admin.v1.AddDeviceResponse.expires:type_name -> google.protobuf.Timestamp
-	44,  // 58: tidemark.admin.v1.SetGrantsRequest.grants:type_name -> tidemark.admin.v1.Grant
-	73,  // 59: tidemark.admin.v1.Key.values:type_name -> tidemark.admin.v1.Value
-	134, // 60: tidemark.admin.v1.Receipt.at:type_name -> google.protobuf.Timestamp
-	74,  // 61: tidemark.admin.v1.Receipt.key:type_name -> tidemark.admin.v1.Key
-	73,  // 62: tidemark.admin.v1.Receipt.base:type_name -> tidemark.admin.v1.Value
-	73,  // 63: tidemark.admin.v1.Receipt.hub:type_name -> tidemark.admin.v1.Value
-	73,  // 64: tidemark.admin.v1.Receipt.edge:type_name -> tidemark.admin.v1.Value
-	73,  // 65: tidemark.admin.v1.Receipt.result:type_name -> tidemark.admin.v1.Value
-	3,   // 66: tidemark.admin.v1.Receipt.state:type_name -> tidemark.admin.v1.ReceiptState
-	134, // 67: tidemark.admin.v1.Receipt.undone_at:type_name -> google.protobuf.Timestamp
-	5,   // 68: tidemark.admin.v1.ListReceiptsRequest.page:type_name -> tidemark.admin.v1.Page
-	3,   // 69: tidemark.admin.v1.ListReceiptsRequest.state:type_name -> tidemark.admin.v1.ReceiptState
-	75,  // 70: tidemark.admin.v1.ListReceiptsResponse.receipts:type_name -> tidemark.admin.v1.Receipt
-	75,  // 71: tidemark.admin.v1.GetReceiptResponse.receipt:type_name -> tidemark.admin.v1.Receipt
-	73,  // 72: tidemark.admin.v1.GetReceiptResponse.now:type_name -> tidemark.admin.v1.Value
-	75,  // 73: tidemark.admin.v1.GetReceiptResponse.others:type_name -> tidemark.admin.v1.Receipt
-	85,  // 74: tidemark.admin.v1.WhatIfResponse.cases:type_name -> tidemark.admin.v1.WhatIfCase
-	75,  // 75: tidemark.admin.v1.WhatIfCase.receipt:type_name -> tidemark.admin.v1.Receipt
-	73,  // 76: tidemark.admin.v1.WhatIfCase.would:type_name -> tidemark.admin.v1.Value
-	134, // 77: tidemark.admin.v1.Parked.at:type_name -> google.protobuf.Timestamp
-	5,   // 78: tidemark.admin.v1.ListParkedRequest.page:type_name -> tidemark.admin.v1.Page
-	86,  // 79: tidemark.admin.v1.ListParkedResponse.parked:type_name -> tidemark.admin.v1.Parked
-	132, // 80: tidemark.admin.v1.ListParkedResponse.codes:type_name -> tidemark.admin.v1.ListParkedResponse.CodesEntry
-	86,  // 81: tidemark.admin.v1.GetParkedResponse.parked:type_name -> tidemark.admin.v1.Parked
-	91,  // 82: tidemark.admin.v1.GetParkedResponse.operations:type_name -> tidemark.admin.v1.Operation
-	86,  // 83: tidemark.admin.v1.GetParkedResponse.related:type_name -> tidemark.admin.v1.Parked
-	74,  // 84: tidemark.admin.v1.Operation.key:type_name -> tidemark.admin.v1.Key
-	92,  // 85: tidemark.admin.v1.Operation.columns:type_name -> tidemark.admin.v1.OperationColumn
-	73,  // 86: tidemark.admin.v1.OperationColumn.base:type_name -> tidemark.admin.v1.Value
-	73,  // 87: tidemark.admin.v1.OperationColumn.new:type_name -> tidemark.admin.v1.Value
-	73,  // 88: tidemark.admin.v1.OperationColumn.hub:type_name -> tidemark.admin.v1.Value
-	97,  // 89: tidemark.admin.v1.EditRequest.edits:type_name -> tidemark.admin.v1.OperationEdit
-	133, // 90: tidemark.admin.v1.OperationEdit.set:type_name -> tidemark.admin.v1.OperationEdit.SetEntry
-	100, // 91: tidemark.admin.v1.SettleResponse.settled:type_name -> tidemark.admin.v1.Settled
-	103, // 92: tidemark.admin.v1.TablesResponse.tables:type_name -> tidemark.admin.v1.Table
-	104, // 93: tidemark.admin.v1.Table.columns:type_name -> tidemark.admin.v1.Column
-	107, // 94: tidemark.admin.v1.ScopesResponse.scopes:type_name -> tidemark.admin.v1.ScopeInfo
-	5,   // 95: tidemark.admin.v1.RowsRequest.page:type_name -> tidemark.admin.v1.Page
-	74,  // 96: tidemark.admin.v1.RowsRequest.key:type_name -> tidemark.admin.v1.Key
-	110, // 97: tidemark.admin.v1.RowsResponse.rows:type_name -> tidemark.admin.v1.Row
-	73,  // 98: tidemark.admin.v1.Row.values:type_name -> tidemark.admin.v1.Value
-	74,  // 99: tidemark.admin.v1.HistoryRequest.key:type_name -> tidemark.admin.v1.Key
-	5,   // 100: tidemark.admin.v1.HistoryRequest.page:type_name -> tidemark.admin.v1.Page
-	73,  // 101: tidemark.admin.v1.HistoryResponse.now:type_name -> tidemark.admin.v1.Value
-	113, // 102: tidemark.admin.v1.HistoryResponse.versions:type_name -> tidemark.admin.v1.Version
-	134, // 103: tidemark.admin.v1.Version.at:type_name -> google.protobuf.Timestamp
-	134, // 104: tidemark.admin.v1.Version.written:type_name -> google.protobuf.Timestamp
-	114, // 105: tidemark.admin.v1.Version.columns:type_name -> tidemark.admin.v1.VersionColumn
-	73,  // 106: tidemark.admin.v1.VersionColumn.base:type_name -> tidemark.admin.v1.Value
-	73,  // 107: tidemark.admin.v1.VersionColumn.new:type_name -> tidemark.admin.v1.Value
-	117, // 108: tidemark.admin.v1.DigestsResponse.tables:type_name -> tidemark.admin.v1.TableDigest
-	134, // 109: tidemark.admin.v1.VerifyReport.at:type_name -> google.protobuf.Timestamp
-	121, // 110: tidemark.admin.v1.SchemasResponse.schemas:type_name -> tidemark.admin.v1.SchemaCount
-	122, // 111: tidemark.admin.v1.SchemaCount.users:type_name -> tidemark.admin.v1.SchemaDevice
-	134, // 112: tidemark.admin.v1.SchemaDevice.since:type_name -> google.protobuf.Timestamp
-	134, // 113: tidemark.admin.v1.SchemaDevice.seen:type_name -> google.protobuf.Timestamp
-	122, // 114: tidemark.admin.v1.DroppableResponse.users:type_name -> tidemark.admin.v1.SchemaDevice
-	122, // 115: tidemark.admin.v1.DroppableResponse.unknown:type_name -> tidemark.admin.v1.SchemaDevice
-	122, // 116: tidemark.admin.v1.DroppableResponse.unsent:type_name -> tidemark.admin.v1.SchemaDevice
-	127, // 117: tidemark.admin.v1.LeasesResponse.numbers:type_name -> tidemark.admin.v1.Series
-	130, // 118: tidemark.admin.v1.LeasesResponse.shares:type_name -> tidemark.admin.v1.Share
-	128, // 119: tidemark.admin.v1.Series.ranges:type_name -> tidemark.admin.v1.NumberRange
-	129, // 120: tidemark.admin.v1.Series.left:type_name -> tidemark.admin.v1.NumbersLeft
-	134, // 121: tidemark.admin.v1.NumberRange.at:type_name -> google.protobuf.Timestamp
-	134, // 122: tidemark.admin.v1.NumbersLeft.at:type_name -> google.protobuf.Timestamp
-	73,  // 123: tidemark.admin.v1.OperationEdit.SetEntry.value:type_name -> tidemark.admin.v1.Value
-	136, // 124: tidemark.admin.v1.least:extendee -> google.protobuf.MethodOptions
-	136, // 125: tidemark.admin.v1.writes:extendee -> google.protobuf.MethodOptions
-	0,   // 126: tidemark.admin.v1.least:type_name -> tidemark.admin.v1.Role
-	6,   // 127: tidemark.admin.v1.Entrance.State:input_type -> tidemark.admin.v1.StateRequest
-	8,   // 128: tidemark.admin.v1.Entrance.SetUp:input_type -> tidemark.admin.v1.SetUpRequest
-	9,   // 129: tidemark.admin.v1.Entrance.Login:input_type -> tidemark.admin.v1.LoginRequest
-	11,  // 130: tidemark.admin.v1.Entrance.BeginPasskeyLogin:input_type -> tidemark.admin.v1.BeginPasskeyLoginRequest
-	14,  // 131: tidemark.admin.v1.Entrance.FinishPasskeyLogin:input_type -> tidemark.admin.v1.FinishPasskeyRequest
-	21,  // 132: tidemark.admin.v1.Entrance.Logout:input_type -> tidemark.admin.v1.LogoutRequest
-	12,  // 133: tidemark.admin.v1.Entrance.BeginPasskey:input_type -> tidemark.admin.v1.BeginPasskeyRequest
-	14,  // 134: tidemark.admin.v1.Entrance.FinishPasskey:input_type -> tidemark.admin.v1.FinishPasskeyRequest
-	15,  // 135: tidemark.admin.v1.Entrance.RemovePasskey:input_type -> tidemark.admin.v1.RemovePasskeyRequest
-	16,  // 136: tidemark.admin.v1.Entrance.BeginTotp:input_type -> tidemark.admin.v1.BeginTotpRequest
-	18,  // 137: tidemark.admin.v1.Entrance.FinishTotp:input_type -> tidemark.admin.v1.FinishTotpRequest
-	19,  // 138: tidemark.admin.v1.Entrance.RemoveTotp:input_type -> tidemark.admin.v1.RemoveTotpRequest
-	20,  // 139: tidemark.admin.v1.Entrance.SetPassword:input_type -> tidemark.admin.v1.SetPasswordRequest
-	25,  // 140: tidemark.admin.v1.People.List:input_type -> tidemark.admin.v1.ListPeopleRequest
-	27,  // 141: tidemark.admin.v1.People.Invite:input_type -> tidemark.admin.v1.InviteRequest
-	29,  // 142: tidemark.admin.v1.People.SetRole:input_type -> tidemark.admin.v1.SetRoleRequest
-	30,  // 143: tidemark.admin.v1.People.Remove:input_type -> tidemark.admin.v1.RemovePersonRequest
-	32,  // 144: tidemark.admin.v1.People.Reset:input_type -> tidemark.admin.v1.ResetRequest
-	33,  // 145: tidemark.admin.v1.People.ListTokens:input_type -> tidemark.admin.v1.ListTokensRequest
-	35,  // 146: tidemark.admin.v1.People.AddToken:input_type -> tidemark.admin.v1.AddTokenRequest
-	37,  // 147: tidemark.admin.v1.People.RemoveToken:input_type -> tidemark.admin.v1.RemoveTokenRequest
-	39,  // 148: tidemark.admin.v1.People.Audit:input_type -> tidemark.admin.v1.AuditRequest
-	41,  // 149: tidemark.admin.v1.People.CheckAudit:input_type -> tidemark.admin.v1.CheckAuditRequest
-	47,  // 150: tidemark.admin.v1.Fleet.Overview:input_type -> tidemark.admin.v1.OverviewRequest
-	52,  // 151: tidemark.admin.v1.Fleet.List:input_type -> tidemark.admin.v1.ListDevicesRequest
-	54,  // 152: tidemark.admin.v1.Fleet.Get:input_type -> tidemark.admin.v1.GetDeviceRequest
-	57,  // 153: tidemark.admin.v1.Fleet.Timeline:input_type -> tidemark.admin.v1.TimelineRequest
-	60,  // 154: tidemark.admin.v1.Fleet.Watch:input_type -> tidemark.admin.v1.WatchRequest
-	62,  // 155: tidemark.admin.v1.Fleet.Add:input_type -> tidemark.admin.v1.AddDeviceRequest
-	64,  // 156: tidemark.admin.v1.Fleet.Rename:input_type -> tidemark.admin.v1.RenameDeviceRequest
-	65,  // 157: tidemark.admin.v1.Fleet.SetGrants:input_type -> tidemark.admin.v1.SetGrantsRequest
-	66,  // 158: tidemark.admin.v1.Fleet.Pause:input_type -> tidemark.admin.v1.PauseRequest
-	67,  // 159: tidemark.admin.v1.Fleet.Resume:input_type -> tidemark.admin.v1.ResumeRequest
-	68,  // 160: tidemark.admin.v1.Fleet.Isolate:input_type -> tidemark.admin.v1.IsolateRequest
-	69,  // 161: tidemark.admin.v1.Fleet.Release:input_type -> tidemark.admin.v1.ReleaseRequest
-	70,  // 162: tidemark.admin.v1.Fleet.Revoke:input_type -> tidemark.admin.v1.RevokeRequest
-	71,  // 163: tidemark.admin.v1.Fleet.Judge:input_type -> tidemark.admin.v1.JudgeRequest
-	72,  // 164: tidemark.admin.v1.Fleet.AskSync:input_type -> tidemark.admin.v1.AskRequest
-	72,  // 165: tidemark.admin.v1.Fleet.AskVerify:input_type -> tidemark.admin.v1.AskRequest
-	76,  // 166: tidemark.admin.v1.Conflicts.List:input_type -> tidemark.admin.v1.ListReceiptsRequest
-	78,  // 167: tidemark.admin.v1.Conflicts.Get:input_type -> tidemark.admin.v1.GetReceiptRequest
-	80,  // 168: tidemark.admin.v1.Conflicts.Undo:input_type -> tidemark.admin.v1.UndoRequest
-	81,  // 169: tidemark.admin.v1.Conflicts.Accept:input_type -> tidemark.admin.v1.AcceptRequest
-	83,  // 170: tidemark.admin.v1.Conflicts.WhatIf:input_type -> tidemark.admin.v1.WhatIfRequest
-	87,  // 171: tidemark.admin.v1.Quarantine.List:input_type -> tidemark.admin.v1.ListParkedRequest
-	89,  // 172: tidemark.admin.v1.Quarantine.Get:input_type -> tidemark.admin.v1.GetParkedRequest
-	93,  // 173: tidemark.admin.v1.Quarantine.Export:input_type -> tidemark.admin.v1.ExportRequest
-	95,  // 174: tidemark.admin.v1.Quarantine.Retry:input_type -> tidemark.admin.v1.RetryRequest
-	96,  // 175: tidemark.admin.v1.Quarantine.Edit:input_type -> tidemark.admin.v1.EditRequest
-	98,  // 176: tidemark.admin.v1.Quarantine.Discard:input_type -> tidemark.admin.v1.DiscardRequest
-	101, // 177: tidemark.admin.v1.Data.Tables:input_type -> tidemark.admin.v1.TablesRequest
-	105, // 178: tidemark.admin.v1.Data.Scopes:input_type -> tidemark.admin.v1.ScopesRequest
-	108, // 179: tidemark.admin.v1.Data.Rows:input_type -> tidemark.admin.v1.RowsRequest
-	111, // 180: tidemark.admin.v1.Data.History:input_type -> tidemark.admin.v1.HistoryRequest
-	115, // 181: tidemark.admin.v1.Data.Digests:input_type -> tidemark.admin.v1.DigestsRequest
-	119, // 182: tidemark.admin.v1.Data.Schemas:input_type -> tidemark.admin.v1.SchemasRequest
-	123, // 183: tidemark.admin.v1.Data.Droppable:input_type -> tidemark.admin.v1.DroppableRequest
-	125, // 184: tidemark.admin.v1.Data.Leases:input_type -> tidemark.admin.v1.LeasesRequest
-	7,   // 185: tidemark.admin.v1.Entrance.State:output_type -> tidemark.admin.v1.StateResponse
-	10,  // 186: tidemark.admin.v1.Entrance.SetUp:output_type -> tidemark.admin.v1.LoginResponse
-	10,  // 187: tidemark.admin.v1.Entrance.Login:output_type -> tidemark.admin.v1.LoginResponse
-	13,  // 188: tidemark.admin.v1.Entrance.BeginPasskeyLogin:output_type -> tidemark.admin.v1.PasskeyOptions
-	10,  // 189: tidemark.admin.v1.Entrance.FinishPasskeyLogin:output_type -> tidemark.admin.v1.LoginResponse
-	22,  // 190: tidemark.admin.v1.Entrance.Logout:output_type -> tidemark.admin.v1.LogoutResponse
-	13,  // 191: tidemark.admin.v1.Entrance.BeginPasskey:output_type -> tidemark.admin.v1.PasskeyOptions
-	23,  // 192: tidemark.admin.v1.Entrance.FinishPasskey:output_type -> tidemark.admin.v1.Person
-	23,  // 193: tidemark.admin.v1.Entrance.RemovePasskey:output_type -> tidemark.admin.v1.Person
-	17,  // 194: tidemark.admin.v1.Entrance.BeginTotp:output_type -> tidemark.admin.v1.BeginTotpResponse
-	23,  // 195: tidemark.admin.v1.Entrance.FinishTotp:output_type -> tidemark.admin.v1.Person
-	23,  // 196: tidemark.admin.v1.Entrance.RemoveTotp:output_type -> tidemark.admin.v1.Person
-	23,  // 197: tidemark.admin.v1.Entrance.SetPassword:output_type -> tidemark.admin.v1.Person
-	26,  // 198: tidemark.admin.v1.People.List:output_type -> tidemark.admin.v1.ListPeopleResponse
-	28,  // 199: tidemark.admin.v1.People.Invite:output_type -> tidemark.admin.v1.InviteResponse
-	23,  // 200: tidemark.admin.v1.People.SetRole:output_type -> tidemark.admin.v1.Person
-	31,  // 201: tidemark.admin.v1.People.Remove:output_type -> tidemark.admin.v1.RemovePersonResponse
-	28,  // 202: tidemark.admin.v1.People.Reset:output_type -> tidemark.admin.v1.InviteResponse
-	34,  // 203: tidemark.admin.v1.People.ListTokens:output_type -> tidemark.admin.v1.ListTokensResponse
-	36,  // 204: tidemark.admin.v1.People.AddToken:output_type -> tidemark.admin.v1.AddTokenResponse
-	38,  // 205: tidemark.admin.v1.People.RemoveToken:output_type -> tidemark.admin.v1.RemoveTokenResponse
-	40,  // 206: tidemark.admin.v1.People.Audit:output_type -> tidemark.admin.v1.AuditResponse
-	42,  // 207: tidemark.admin.v1.People.CheckAudit:output_type -> tidemark.admin.v1.CheckAuditResponse
-	48,  // 208: tidemark.admin.v1.Fleet.Overview:output_type -> tidemark.admin.v1.OverviewResponse
-	53,  // 209: tidemark.admin.v1.Fleet.List:output_type -> tidemark.admin.v1.ListDevicesResponse
-	55,  // 210: tidemark.admin.v1.Fleet.Get:output_type -> tidemark.admin.v1.GetDeviceResponse
-	58,  // 211: tidemark.admin.v1.Fleet.Timeline:output_type -> tidemark.admin.v1.TimelineResponse
-	61,  // 212: tidemark.admin.v1.Fleet.Watch:output_type -> tidemark.admin.v1.Event
-	63,  // 213: tidemark.admin.v1.Fleet.Add:output_type -> tidemark.admin.v1.AddDeviceResponse
-	45,  // 214: tidemark.admin.v1.Fleet.Rename:output_type -> tidemark.admin.v1.Device
-	45,  // 215: tidemark.admin.v1.Fleet.SetGrants:output_type -> tidemark.admin.v1.Device
-	45,  // 216: tidemark.admin.v1.Fleet.Pause:output_type -> tidemark.admin.v1.Device
-	45,  // 217: tidemark.admin.v1.Fleet.Resume:output_type -> tidemark.admin.v1.Device
-	45,  // 218: tidemark.admin.v1.Fleet.Isolate:output_type -> tidemark.admin.v1.Device
-	45,  // 219: tidemark.admin.v1.Fleet.Release:output_type -> tidemark.admin.v1.Device
-	45,  // 220: tidemark.admin.v1.Fleet.Revoke:output_type -> tidemark.admin.v1.Device
-	45,  // 221: tidemark.admin.v1.Fleet.Judge:output_type -> tidemark.admin.v1.Device
-	45,  // 222: tidemark.admin.v1.Fleet.AskSync:output_type -> tidemark.admin.v1.Device
-	45,  // 223: tidemark.admin.v1.Fleet.AskVerify:output_type -> tidemark.admin.v1.Device
-	77,  // 224: tidemark.admin.v1.Conflicts.List:output_type -> tidemark.admin.v1.ListReceiptsResponse
-	79,  // 225: tidemark.admin.v1.Conflicts.Get:output_type -> tidemark.admin.v1.GetReceiptResponse
-	75,  // 226: tidemark.admin.v1.Conflicts.Undo:output_type -> tidemark.admin.v1.Receipt
-	82,  // 227: tidemark.admin.v1.Conflicts.Accept:output_type -> tidemark.admin.v1.AcceptResponse
-	84,  // 228: tidemark.admin.v1.Conflicts.WhatIf:output_type -> tidemark.admin.v1.WhatIfResponse
-	88,  // 229: tidemark.admin.v1.Quarantine.List:output_type -> tidemark.admin.v1.ListParkedResponse
-	90,  // 230: tidemark.admin.v1.Quarantine.Get:output_type -> tidemark.admin.v1.GetParkedResponse
-	94,  // 231: tidemark.admin.v1.Quarantine.Export:output_type -> tidemark.admin.v1.ExportResponse
-	99,  // 232: tidemark.admin.v1.Quarantine.Retry:output_type -> tidemark.admin.v1.SettleResponse
-	99,  // 233: tidemark.admin.v1.Quarantine.Edit:output_type -> tidemark.admin.v1.SettleResponse
-	99,  // 234: tidemark.admin.v1.Quarantine.Discard:output_type -> tidemark.admin.v1.SettleResponse
-	102, // 235: tidemark.admin.v1.Data.Tables:output_type -> tidemark.admin.v1.TablesResponse
-	106, // 236: tidemark.admin.v1.Data.Scopes:output_type -> tidemark.admin.v1.ScopesResponse
-	109, // 237: tidemark.admin.v1.Data.Rows:output_type -> tidemark.admin.v1.RowsResponse
-	112, // 238: tidemark.admin.v1.Data.History:output_type -> tidemark.admin.v1.HistoryResponse
-	116, // 239: tidemark.admin.v1.Data.Digests:output_type -> tidemark.admin.v1.DigestsResponse
-	120, // 240: tidemark.admin.v1.Data.Schemas:output_type -> tidemark.admin.v1.SchemasResponse
-	124, // 241: tidemark.admin.v1.Data.Droppable:output_type -> tidemark.admin.v1.DroppableResponse
-	126, // 242: tidemark.admin.v1.Data.Leases:output_type -> tidemark.admin.v1.LeasesResponse
-	185, // [185:243] is the sub-list for method output_type
-	127, // [127:185] is the sub-list for method input_type
-	126, // [126:127] is the sub-list for extension type_name
-	124, // [124:126] is the sub-list for extension extendee
-	0,   // [0:124] is the sub-list for field type_name
+	135, // 30: tidemark.admin.v1.OverviewResponse.at:type_name -> google.protobuf.Timestamp
+	136, // 31: tidemark.admin.v1.OverviewResponse.oldest_unsafe:type_name -> google.protobuf.Duration
+	136, // 32: tidemark.admin.v1.OverviewResponse.oldest_quarantined:type_name -> google.protobuf.Duration
+	132, // 33: tidemark.admin.v1.OverviewResponse.levels:type_name -> tidemark.admin.v1.OverviewResponse.LevelsEntry
+	52,  // 34: tidemark.admin.v1.OverviewResponse.unsafe_history:type_name -> tidemark.admin.v1.UnsafePoint
+	50,  // 35: tidemark.admin.v1.OverviewResponse.lineage:type_name -> tidemark.admin.v1.Branch
+	51,  // 36: tidemark.admin.v1.OverviewResponse.rollback:type_name -> tidemark.admin.v1.Rollback
+	49,  // 37: tidemark.admin.v1.OverviewResponse.replicas:type_name -> tidemark.admin.v1.Replica
+	135, // 38: tidemark.admin.v1.Branch.at:type_name -> google.protobuf.Timestamp
+	135, // 39: tidemark.admin.v1.Rollback.at:type_name -> google.protobuf.Timestamp
+	135, // 40: tidemark.admin.v1.UnsafePoint.at:type_name -> google.protobuf.Timestamp
+	136, // 41: tidemark.admin.v1.UnsafePoint.oldest:type_name -> google.protobuf.Duration
+	5,   // 42: tidemark.admin.v1.ListDevicesRequest.page:type_name -> tidemark.admin.v1.Page
+	1,   // 43: tidemark.admin.v1.ListDevicesRequest.states:type_name -> tidemark.admin.v1.DeviceState
+	2,   // 44: tidemark.admin.v1.ListDevicesRequest.levels:type_name -> tidemark.admin.v1.Level
+	45,  // 45: tidemark.admin.v1.ListDevicesResponse.devices:type_name -> tidemark.admin.v1.Device
+	45,  // 46: tidemark.admin.v1.GetDeviceResponse.device:type_name -> tidemark.admin.v1.Device
+	57,  // 47: tidemark.admin.v1.GetDeviceResponse.lives:type_name -> tidemark.admin.v1.Life
+	60,  // 48: tidemark.admin.v1.GetDeviceResponse.events:type_name -> tidemark.admin.v1.TimelineEntry
+	135, // 49: tidemark.admin.v1.Life.began:type_name -> google.protobuf.Timestamp
+	135, // 50: tidemark.admin.v1.Life.seen:type_name -> google.protobuf.Timestamp
+	5,   // 51: tidemark.admin.v1.TimelineRequest.page:type_name -> tidemark.admin.v1.Page
+	60,  // 52: tidemark.admin.v1.TimelineResponse.entries:type_name -> tidemark.admin.v1.TimelineEntry
+	135, // 53: tidemark.admin.v1.TimelineEntry.at:type_name -> google.protobuf.Timestamp
+	135, // 54: tidemark.admin.v1.TimelineEntry.until:type_name -> google.protobuf.Timestamp
+	44,  // 55: tidemark.admin.v1.AddDeviceRequest.grants:type_name -> tidemark.admin.v1.Grant
+	136, // 56: tidemark.admin.v1.AddDeviceRequest.good_for:type_name -> google.protobuf.Duration
+	45,  // 57: tidemark.admin.v1.AddDeviceResponse.device:type_name -> tidemark.admin.v1.Device
+	135, // 58: tidemark.admin.v1.AddDeviceResponse.expires:type_name -> google.protobuf.Timestamp
+	44,  // 59: tidemark.admin.v1.SetGrantsRequest.grants:type_name -> tidemark.admin.v1.Grant
+	74,  // 60: tidemark.admin.v1.Key.values:type_name -> tidemark.admin.v1.Value
+	135, // 61: tidemark.admin.v1.Receipt.at:type_name -> google.protobuf.Timestamp
+	75,  // 62: tidemark.admin.v1.Receipt.key:type_name -> tidemark.admin.v1.Key
+	74,  // 63: tidemark.admin.v1.Receipt.base:type_name -> tidemark.admin.v1.Value
+	74,  // 64: tidemark.admin.v1.Receipt.hub:type_name -> tidemark.admin.v1.Value
+	74,  // 65: tidemark.admin.v1.Receipt.edge:type_name -> tidemark.admin.v1.Value
+	74,  // 66: tidemark.admin.v1.Receipt.result:type_name -> tidemark.admin.v1.Value
+	3,   // 67: tidemark.admin.v1.Receipt.state:type_name -> tidemark.admin.v1.ReceiptState
+	135, // 68: tidemark.admin.v1.Receipt.undone_at:type_name -> google.protobuf.Timestamp
+	5,   // 69: tidemark.admin.v1.ListReceiptsRequest.page:type_name -> tidemark.admin.v1.Page
+	3,   // 70: tidemark.admin.v1.ListReceiptsRequest.state:type_name -> tidemark.admin.v1.ReceiptState
+	76,  // 71: tidemark.admin.v1.ListReceiptsResponse.receipts:type_name -> tidemark.admin.v1.Receipt
+	76,  // 72: tidemark.admin.v1.GetReceiptResponse.receipt:type_name -> tidemark.admin.v1.Receipt
+	74,  // 73: tidemark.admin.v1.GetReceiptResponse.now:type_name -> tidemark.admin.v1.Value
+	76,  // 74: tidemark.admin.v1.GetReceiptResponse.others:type_name -> tidemark.admin.v1.Receipt
+	86,  // 75: tidemark.admin.v1.WhatIfResponse.cases:type_name -> tidemark.admin.v1.WhatIfCase
+	76,  // 76: tidemark.admin.v1.WhatIfCase.receipt:type_name -> tidemark.admin.v1.Receipt
+	74,  // 77: tidemark.admin.v1.WhatIfCase.would:type_name -> tidemark.admin.v1.Value
+	135, // 78: tidemark.admin.v1.Parked.at:type_name -> google.protobuf.Timestamp
+	5,   // 79: tidemark.admin.v1.ListParkedRequest.page:type_name -> tidemark.admin.v1.Page
+	87,  // 80: tidemark.admin.v1.ListParkedResponse.parked:type_name -> tidemark.admin.v1.Parked
+	133, // 81: tidemark.admin.v1.ListParkedResponse.codes:type_name -> tidemark.admin.v1.ListParkedResponse.CodesEntry
+	87,  // 82: tidemark.admin.v1.GetParkedResponse.parked:type_name -> tidemark.admin.v1.Parked
+	92,  // 83: tidemark.admin.v1.GetParkedResponse.operations:type_name -> tidemark.admin.v1.Operation
+	87,  // 84: tidemark.admin.v1.GetParkedResponse.related:type_name -> tidemark.admin.v1.Parked
+	75,  // 85: tidemark.admin.v1.Operation.key:type_name -> tidemark.admin.v1.Key
+	93,  // 86: tidemark.admin.v1.Operation.columns:type_name -> tidemark.admin.v1.OperationColumn
+	74,  // 87: tidemark.admin.v1.OperationColumn.base:type_name -> tidemark.admin.v1.Value
+	74,  // 88: tidemark.admin.v1.OperationColumn.new:type_name -> tidemark.admin.v1.Value
+	74,  // 89: tidemark.admin.v1.OperationColumn.hub:type_name -> tidemark.admin.v1.Value
+	98,  // 90: tidemark.admin.v1.EditRequest.edits:type_name -> tidemark.admin.v1.OperationEdit
+	134, // 91: tidemark.admin.v1.OperationEdit.set:type_name -> tidemark.admin.v1.OperationEdit.SetEntry
+	101, // 92: tidemark.admin.v1.SettleResponse.settled:type_name -> tidemark.admin.v1.Settled
+	104, // 93: tidemark.admin.v1.TablesResponse.tables:type_name -> tidemark.admin.v1.Table
+	105, // 94: tidemark.admin.v1.Table.columns:type_name -> tidemark.admin.v1.Column
+	108, // 95: tidemark.admin.v1.ScopesResponse.scopes:type_name -> tidemark.admin.v1.ScopeInfo
+	5,   // 96: tidemark.admin.v1.RowsRequest.page:type_name -> tidemark.admin.v1.Page
+	75,  // 97: tidemark.admin.v1.RowsRequest.key:type_name -> tidemark.admin.v1.Key
+	111, // 98: tidemark.admin.v1.RowsResponse.rows:type_name -> tidemark.admin.v1.Row
+	74,  // 99: tidemark.admin.v1.Row.values:type_name -> tidemark.admin.v1.Value
+	75,  // 100: tidemark.admin.v1.HistoryRequest.key:type_name -> tidemark.admin.v1.Key
+	5,   // 101: tidemark.admin.v1.HistoryRequest.page:type_name -> tidemark.admin.v1.Page
+	74,  // 102: tidemark.admin.v1.HistoryResponse.now:type_name -> tidemark.admin.v1.Value
+	114, // 103: tidemark.admin.v1.HistoryResponse.versions:type_name -> tidemark.admin.v1.Version
+	135, // 104: tidemark.admin.v1.Version.at:type_name -> google.protobuf.Timestamp
+	135, // 105: tidemark.admin.v1.Version.written:type_name -> google.protobuf.Timestamp
+	115, // 106: tidemark.admin.v1.Version.columns:type_name -> tidemark.admin.v1.VersionColumn
+	74,  // 107: tidemark.admin.v1.VersionColumn.base:type_name -> tidemark.admin.v1.Value
+	74,  // 108: tidemark.admin.v1.VersionColumn.new:type_name -> tidemark.admin.v1.Value
+	118, // 109: tidemark.admin.v1.DigestsResponse.tables:type_name -> tidemark.admin.v1.TableDigest
+	135, // 110: tidemark.admin.v1.VerifyReport.at:type_name -> google.protobuf.Timestamp
+	122, // 111: tidemark.admin.v1.SchemasResponse.schemas:type_name -> tidemark.admin.v1.SchemaCount
+	123, // 112: tidemark.admin.v1.SchemaCount.users:type_name -> tidemark.admin.v1.SchemaDevice
+	135, // 113: tidemark.admin.v1.SchemaDevice.since:type_name -> google.protobuf.Timestamp
+	135, // 114: tidemark.admin.v1.SchemaDevice.seen:type_name -> google.protobuf.Timestamp
+	123, // 115: tidemark.admin.v1.DroppableResponse.users:type_name -> tidemark.admin.v1.SchemaDevice
+	123, // 116: tidemark.admin.v1.DroppableResponse.unknown:type_name -> tidemark.admin.v1.SchemaDevice
+	123, // 117: tidemark.admin.v1.DroppableResponse.unsent:type_name -> tidemark.admin.v1.SchemaDevice
+	128, // 118: tidemark.admin.v1.LeasesResponse.numbers:type_name -> tidemark.admin.v1.Series
+	131, // 119: tidemark.admin.v1.LeasesResponse.shares:type_name -> tidemark.admin.v1.Share
+	129, // 120: tidemark.admin.v1.Series.ranges:type_name -> tidemark.admin.v1.NumberRange
+	130, // 121: tidemark.admin.v1.Series.left:type_name -> tidemark.admin.v1.NumbersLeft
+	135, // 122: tidemark.admin.v1.NumberRange.at:type_name -> google.protobuf.Timestamp
+	135, // 123: tidemark.admin.v1.NumbersLeft.at:type_name -> google.protobuf.Timestamp
+	74,  // 124: tidemark.admin.v1.OperationEdit.SetEntry.value:type_name -> tidemark.admin.v1.Value
+	137, // 125: tidemark.admin.v1.least:extendee -> google.protobuf.MethodOptions
+	137, // 126: tidemark.admin.v1.writes:extendee -> google.protobuf.MethodOptions
+	0,   // 127: tidemark.admin.v1.least:type_name -> tidemark.admin.v1.Role
+	6,   // 128: tidemark.admin.v1.Entrance.State:input_type -> tidemark.admin.v1.StateRequest
+	8,   // 129: tidemark.admin.v1.Entrance.SetUp:input_type -> tidemark.admin.v1.SetUpRequest
+	9,   // 130: tidemark.admin.v1.Entrance.Login:input_type -> tidemark.admin.v1.LoginRequest
+	11,  // 131: tidemark.admin.v1.Entrance.BeginPasskeyLogin:input_type -> tidemark.admin.v1.BeginPasskeyLoginRequest
+	14,  // 132: tidemark.admin.v1.Entrance.FinishPasskeyLogin:input_type -> tidemark.admin.v1.FinishPasskeyRequest
+	21,  // 133: tidemark.admin.v1.Entrance.Logout:input_type -> tidemark.admin.v1.LogoutRequest
+	12,  // 134: tidemark.admin.v1.Entrance.BeginPasskey:input_type -> tidemark.admin.v1.BeginPasskeyRequest
+	14,  // 135: tidemark.admin.v1.Entrance.FinishPasskey:input_type -> tidemark.admin.v1.FinishPasskeyRequest
+	15,  // 136: tidemark.admin.v1.Entrance.RemovePasskey:input_type -> tidemark.admin.v1.RemovePasskeyRequest
+	16,  // 137: tidemark.admin.v1.Entrance.BeginTotp:input_type -> tidemark.admin.v1.BeginTotpRequest
+	18,  // 138: tidemark.admin.v1.Entrance.FinishTotp:input_type -> tidemark.admin.v1.FinishTotpRequest
+	19,  // 139: tidemark.admin.v1.Entrance.RemoveTotp:input_type -> tidemark.admin.v1.RemoveTotpRequest
+	20,  // 140: tidemark.admin.v1.Entrance.SetPassword:input_type -> tidemark.admin.v1.SetPasswordRequest
+	25,  // 141: tidemark.admin.v1.People.List:input_type -> tidemark.admin.v1.ListPeopleRequest
+	27,  // 142: tidemark.admin.v1.People.Invite:input_type -> tidemark.admin.v1.InviteRequest
+	29,  // 143: tidemark.admin.v1.People.SetRole:input_type -> tidemark.admin.v1.SetRoleRequest
+	30,  // 144: tidemark.admin.v1.People.Remove:input_type -> tidemark.admin.v1.RemovePersonRequest
+	32,  // 145: tidemark.admin.v1.People.Reset:input_type -> tidemark.admin.v1.ResetRequest
+	33,  // 146: tidemark.admin.v1.People.ListTokens:input_type -> tidemark.admin.v1.ListTokensRequest
+	35,  // 147: tidemark.admin.v1.People.AddToken:input_type -> tidemark.admin.v1.AddTokenRequest
+	37,  // 148: tidemark.admin.v1.People.RemoveToken:input_type -> tidemark.admin.v1.RemoveTokenRequest
+	39,  // 149: tidemark.admin.v1.People.Audit:input_type -> tidemark.admin.v1.AuditRequest
+	41,  // 150: tidemark.admin.v1.People.CheckAudit:input_type -> tidemark.admin.v1.CheckAuditRequest
+	47,  // 151: tidemark.admin.v1.Fleet.Overview:input_type -> tidemark.admin.v1.OverviewRequest
+	53,  // 152: tidemark.admin.v1.Fleet.List:input_type -> tidemark.admin.v1.ListDevicesRequest
+	55,  // 153: tidemark.admin.v1.Fleet.Get:input_type -> tidemark.admin.v1.GetDeviceRequest
+	58,  // 154: tidemark.admin.v1.Fleet.Timeline:input_type -> tidemark.admin.v1.TimelineRequest
+	61,  // 155: tidemark.admin.v1.Fleet.Watch:input_type -> tidemark.admin.v1.WatchRequest
+	63,  // 156: tidemark.admin.v1.Fleet.Add:input_type -> tidemark.admin.v1.AddDeviceRequest
+	65,  // 157: tidemark.admin.v1.Fleet.Rename:input_type -> tidemark.admin.v1.RenameDeviceRequest
+	66,  // 158: tidemark.admin.v1.Fleet.SetGrants:input_type -> tidemark.admin.v1.SetGrantsRequest
+	67,  // 159: tidemark.admin.v1.Fleet.Pause:input_type -> tidemark.admin.v1.PauseRequest
+	68,  // 160: tidemark.admin.v1.Fleet.Resume:input_type -> tidemark.admin.v1.ResumeRequest
+	69,  // 161: tidemark.admin.v1.Fleet.Isolate:input_type -> tidemark.admin.v1.IsolateRequest
+	70,  // 162: tidemark.admin.v1.Fleet.Release:input_type -> tidemark.admin.v1.ReleaseRequest
+	71,  // 163: tidemark.admin.v1.Fleet.Revoke:input_type -> tidemark.admin.v1.RevokeRequest
+	72,  // 164: tidemark.admin.v1.Fleet.Judge:input_type -> tidemark.admin.v1.JudgeRequest
+	73,  // 165: tidemark.admin.v1.Fleet.AskSync:input_type -> tidemark.admin.v1.AskRequest
+	73,  // 166: tidemark.admin.v1.Fleet.AskVerify:input_type -> tidemark.admin.v1.AskRequest
+	77,  // 167: tidemark.admin.v1.Conflicts.List:input_type -> tidemark.admin.v1.ListReceiptsRequest
+	79,  // 168: tidemark.admin.v1.Conflicts.Get:input_type -> tidemark.admin.v1.GetReceiptRequest
+	81,  // 169: tidemark.admin.v1.Conflicts.Undo:input_type -> tidemark.admin.v1.UndoRequest
+	82,  // 170: tidemark.admin.v1.Conflicts.Accept:input_type -> tidemark.admin.v1.AcceptRequest
+	84,  // 171: tidemark.admin.v1.Conflicts.WhatIf:input_type -> tidemark.admin.v1.WhatIfRequest
+	88,  // 172: tidemark.admin.v1.Quarantine.List:input_type -> tidemark.admin.v1.ListParkedRequest
+	90,  // 173: tidemark.admin.v1.Quarantine.Get:input_type -> tidemark.admin.v1.GetParkedRequest
+	94,  // 174: tidemark.admin.v1.Quarantine.Export:input_type -> tidemark.admin.v1.ExportRequest
+	96,  // 175: tidemark.admin.v1.Quarantine.Retry:input_type -> tidemark.admin.v1.RetryRequest
+	97,  // 176: tidemark.admin.v1.Quarantine.Edit:input_type -> tidemark.admin.v1.EditRequest
+	99,  // 177: tidemark.admin.v1.Quarantine.Discard:input_type -> tidemark.admin.v1.DiscardRequest
+	102, // 178: tidemark.admin.v1.Data.Tables:input_type -> tidemark.admin.v1.TablesRequest
+	106, // 179: tidemark.admin.v1.Data.Scopes:input_type -> tidemark.admin.v1.ScopesRequest
+	109, // 180: tidemark.admin.v1.Data.Rows:input_type -> tidemark.admin.v1.RowsRequest
+	112, // 181: tidemark.admin.v1.Data.History:input_type -> tidemark.admin.v1.HistoryRequest
+	116, // 182: tidemark.admin.v1.Data.Digests:input_type -> tidemark.admin.v1.DigestsRequest
+	120, // 183: tidemark.admin.v1.Data.Schemas:input_type -> tidemark.admin.v1.SchemasRequest
+	124, // 184: tidemark.admin.v1.Data.Droppable:input_type -> tidemark.admin.v1.DroppableRequest
+	126, // 185: tidemark.admin.v1.Data.Leases:input_type -> tidemark.admin.v1.LeasesRequest
+	7,   // 186: tidemark.admin.v1.Entrance.State:output_type -> tidemark.admin.v1.StateResponse
+	10,  // 187: tidemark.admin.v1.Entrance.SetUp:output_type -> tidemark.admin.v1.LoginResponse
+	10,  // 188: tidemark.admin.v1.Entrance.Login:output_type -> tidemark.admin.v1.LoginResponse
+	13,  // 189: tidemark.admin.v1.Entrance.BeginPasskeyLogin:output_type -> tidemark.admin.v1.PasskeyOptions
+	10,  // 190: tidemark.admin.v1.Entrance.FinishPasskeyLogin:output_type -> tidemark.admin.v1.LoginResponse
+	22,  // 191: tidemark.admin.v1.Entrance.Logout:output_type -> tidemark.admin.v1.LogoutResponse
+	13,  // 192: tidemark.admin.v1.Entrance.BeginPasskey:output_type -> tidemark.admin.v1.PasskeyOptions
+	23,  // 193: tidemark.admin.v1.Entrance.FinishPasskey:output_type -> tidemark.admin.v1.Person
+	23,  // 194: tidemark.admin.v1.Entrance.RemovePasskey:output_type -> tidemark.admin.v1.Person
+	17,  // 195: tidemark.admin.v1.Entrance.BeginTotp:output_type -> tidemark.admin.v1.BeginTotpResponse
+	23,  // 196: tidemark.admin.v1.Entrance.FinishTotp:output_type -> tidemark.admin.v1.Person
+	23,  // 197: tidemark.admin.v1.Entrance.RemoveTotp:output_type -> tidemark.admin.v1.Person
+	23,  // 198: tidemark.admin.v1.Entrance.SetPassword:output_type -> tidemark.admin.v1.Person
+	26,  // 199: tidemark.admin.v1.People.List:output_type -> tidemark.admin.v1.ListPeopleResponse
+	28,  // 200: tidemark.admin.v1.People.Invite:output_type -> tidemark.admin.v1.InviteResponse
+	23,  // 201: tidemark.admin.v1.People.SetRole:output_type -> tidemark.admin.v1.Person
+	31,  // 202: tidemark.admin.v1.People.Remove:output_type -> tidemark.admin.v1.RemovePersonResponse
+	28,  // 203: tidemark.admin.v1.People.Reset:output_type -> tidemark.admin.v1.InviteResponse
+	34,  // 204: tidemark.admin.v1.People.ListTokens:output_type -> tidemark.admin.v1.ListTokensResponse
+	36,  // 205: tidemark.admin.v1.People.AddToken:output_type -> tidemark.admin.v1.AddTokenResponse
+	38,  // 206: tidemark.admin.v1.People.RemoveToken:output_type -> tidemark.admin.v1.RemoveTokenResponse
+	40,  // 207: tidemark.admin.v1.People.Audit:output_type -> tidemark.admin.v1.AuditResponse
+	42,  // 208: tidemark.admin.v1.People.CheckAudit:output_type -> tidemark.admin.v1.CheckAuditResponse
+	48,  // 209: tidemark.admin.v1.Fleet.Overview:output_type -> tidemark.admin.v1.OverviewResponse
+	54,  // 210: tidemark.admin.v1.Fleet.List:output_type -> tidemark.admin.v1.ListDevicesResponse
+	56,  // 211: tidemark.admin.v1.Fleet.Get:output_type -> tidemark.admin.v1.GetDeviceResponse
+	59,  // 212: tidemark.admin.v1.Fleet.Timeline:output_type -> tidemark.admin.v1.TimelineResponse
+	62,  // 213: tidemark.admin.v1.Fleet.Watch:output_type -> tidemark.admin.v1.Event
+	64,  // 214: tidemark.admin.v1.Fleet.Add:output_type -> tidemark.admin.v1.AddDeviceResponse
+	45,  // 215: tidemark.admin.v1.Fleet.Rename:output_type -> tidemark.admin.v1.Device
+	45,  // 216: tidemark.admin.v1.Fleet.SetGrants:output_type -> tidemark.admin.v1.Device
+	45,  // 217: tidemark.admin.v1.Fleet.Pause:output_type -> tidemark.admin.v1.Device
+	45,  // 218: tidemark.admin.v1.Fleet.Resume:output_type -> tidemark.admin.v1.Device
+	45,  // 219: tidemark.admin.v1.Fleet.Isolate:output_type -> tidemark.admin.v1.Device
+	45,  // 220: tidemark.admin.v1.Fleet.Release:output_type -> tidemark.admin.v1.Device
+	45,  // 221: tidemark.admin.v1.Fleet.Revoke:output_type -> tidemark.admin.v1.Device
+	45,  // 222: tidemark.admin.v1.Fleet.Judge:output_type -> tidemark.admin.v1.Device
+	45,  // 223: tidemark.admin.v1.Fleet.AskSync:output_type -> tidemark.admin.v1.Device
+	45,  // 224: tidemark.admin.v1.Fleet.AskVerify:output_type -> tidemark.admin.v1.Device
+	78,  // 225: tidemark.admin.v1.Conflicts.List:output_type -> tidemark.admin.v1.ListReceiptsResponse
+	80,  // 226: tidemark.admin.v1.Conflicts.Get:output_type -> tidemark.admin.v1.GetReceiptResponse
+	76,  // 227: tidemark.admin.v1.Conflicts.Undo:output_type -> tidemark.admin.v1.Receipt
+	83,  // 228: tidemark.admin.v1.Conflicts.Accept:output_type -> tidemark.admin.v1.AcceptResponse
+	85,  // 229: tidemark.admin.v1.Conflicts.WhatIf:output_type -> tidemark.admin.v1.WhatIfResponse
+	89,  // 230: tidemark.admin.v1.Quarantine.List:output_type -> tidemark.admin.v1.ListParkedResponse
+	91,  // 231: tidemark.admin.v1.Quarantine.Get:output_type -> tidemark.admin.v1.GetParkedResponse
+	95,  // 232: tidemark.admin.v1.Quarantine.Export:output_type -> tidemark.admin.v1.ExportResponse
+	100, // 233: tidemark.admin.v1.Quarantine.Retry:output_type -> tidemark.admin.v1.SettleResponse
+	100, // 234: tidemark.admin.v1.Quarantine.Edit:output_type -> tidemark.admin.v1.SettleResponse
+	100, // 235: tidemark.admin.v1.Quarantine.Discard:output_type -> tidemark.admin.v1.SettleResponse
+	103, // 236: tidemark.admin.v1.Data.Tables:output_type -> tidemark.admin.v1.TablesResponse
+	107, // 237: tidemark.admin.v1.Data.Scopes:output_type -> tidemark.admin.v1.ScopesResponse
+	110, // 238: tidemark.admin.v1.Data.Rows:output_type -> tidemark.admin.v1.RowsResponse
+	113, // 239: tidemark.admin.v1.Data.History:output_type -> tidemark.admin.v1.HistoryResponse
+	117, // 240: tidemark.admin.v1.Data.Digests:output_type -> tidemark.admin.v1.DigestsResponse
+	121, // 241: tidemark.admin.v1.Data.Schemas:output_type -> tidemark.admin.v1.SchemasResponse
+	125, // 242: tidemark.admin.v1.Data.Droppable:output_type -> tidemark.admin.v1.DroppableResponse
+	127, // 243: tidemark.admin.v1.Data.Leases:output_type -> tidemark.admin.v1.LeasesResponse
+	186, // [186:244] is the sub-list for method output_type
+	128, // [128:186] is the sub-list for method input_type
+	127, // [127:128] is the sub-list for extension type_name
+	125, // [125:127] is the sub-list for extension extendee
+	0,   // [0:125] is the sub-list for field type_name
 }
 
 func init() { file_tidemark_admin_v1_admin_proto_init() }
@@ -9671,7 +9747,7 @@ func file_tidemark_admin_v1_admin_proto_init() {
 	if File_tidemark_admin_v1_admin_proto != nil {
 		return
 	}
-	file_tidemark_admin_v1_admin_proto_msgTypes[69].OneofWrappers = []any{
+	file_tidemark_admin_v1_admin_proto_msgTypes[70].OneofWrappers = []any{
 		(*Value_Null)(nil),
 		(*Value_Integer)(nil),
 		(*Value_Real)(nil),
@@ -9685,7 +9761,7 @@ func file_tidemark_admin_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tidemark_admin_v1_admin_proto_rawDesc), len(file_tidemark_admin_v1_admin_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   130,
+			NumMessages:   131,
 			NumExtensions: 2,
 			NumServices:   6,
 		},

@@ -78,6 +78,15 @@ function Needs({ o }: { o: OverviewResponse }) {
         </li>
       ))}
       {needs.length === 0 && o.devices > 0 && <li className="dim">Nothing waits for you.</li>}
+      {o.replicas
+        .filter((r) => r.fault)
+        .map((r) => (
+          <li key={r.address}>
+            <span className="tag warning">
+              replica {r.address} is not read: {r.fault}
+            </span>
+          </li>
+        ))}
       <li className="dim num facts-line">
         {count(o.connected)} of {plural(o.devices, 'device')} connected · {plural(o.sessions, 'session')}
         {o.waiting > 0 && `, ${o.waiting} waiting for their turn`} · hub uses {bytes(o.memory)}
