@@ -84,8 +84,11 @@ func (w *world) tooLate(r rota, p *process, do func(context.Context) error) erro
 	}
 	// The chore may have had nothing to do; forgetting all of the log always has.
 	_, err = p.store.Prune(under, w.time.Now())
+	if err == nil {
+		return fmt.Errorf("process %d, which lost its duty, pruned the log", p.n)
+	}
 	if !r.isOff(err) {
-		return fmt.Errorf("process %d, which lost its duty, pruned the log: %v", p.n, err)
+		return err
 	}
 	w.sometimes("a late process was off duty")
 	return nil
