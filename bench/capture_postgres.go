@@ -42,6 +42,8 @@ func (b *bench) captureServed() error {
 			logAlone(2, "24", "")},
 		{"capture: bulk delete, one statement", deleteLimit, nil, statement("DELETE FROM order_lines"),
 			logAlone(3, "0", "ARRAY[id, order_id, product, quantity::text, price::text, note]")},
+		// A leaf's rows are marked, no more. Those that others point to are looked for there.
+		{"capture: bulk delete of whole orders", deleteLimit, nil, statement("BEGIN; DELETE FROM order_lines; DELETE FROM orders; COMMIT"), ""},
 		{fmt.Sprintf("capture: %d one-row commits, insert", n), insertLimit, nil, oneByOne(insertServed(orders), n, func(i int) []any { return native(extra[i].order) }), ""},
 		{fmt.Sprintf("capture: %d one-row commits, update", n), updateLimit, nil, oneByOne("UPDATE orders SET status=$1, total=$2 WHERE id=$3", n,
 			func(i int) []any { return []any{extra[i].status, extra[i].total, extra[i].older} }), ""},

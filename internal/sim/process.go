@@ -54,6 +54,9 @@ func (w *world) boot(p *process) error {
 	cfg := hub.Config{Store: st, Rules: w.rules(h.version), Clock: p.clock, Rand: p.rand,
 		DDL:     func(ctx context.Context) ([]string, error) { return h.base.ddl(ctx, st, w.ddl(clinicDDL, h.version)) },
 		SealKey: sealKey, Recover: h.recover, Parcel: h.key, Deltas: p.deltas}
+	if w.opt.sturdy { // who waits looks each time, however late this process hears of something
+		cfg.Deltas = nil
+	}
 	if len(h.all) > 1 {
 		cfg.Tell = func(device change.DeviceID) { w.tell(p, device) }
 	}
