@@ -40,17 +40,25 @@ func (s *Postgres) whileDown(ctx context.Context, do func(data, saved string) er
 // Crash ends the server as if it were killed, and starts it again. Without
 // synchronous_commit, what was committed last may be gone.
 func (s *Postgres) Crash(ctx context.Context) error {
-	for try := 1; ; try++ {
-		if err := s.proc.Kill(); err != nil {
-			return err
-		}
-		err := s.proc.Start(ctx, s.ready)
-		if err == nil || try == crashTries || ctx.Err() != nil {
-			return err
-		}
+	if err := s.proc.Kill(); err != nil {
+		return err
 	}
+	return s.again(ctx)
 }
 
 // crashTries is how often the server is started after a crash. It refuses while one
 // of its former processes, which notice that their parent is gone, still runs.
 const crashTries = 100
+
+// again starts the server that was killed or stopped.
+func (s *Postgres) again(ctx context.Context) error {
+	for try := 1; ; try++ {
+		err := s.proc.Start(ctx, s.ready)
+		if err == nil || try == crashTries || ctx.Err() != nil {
+			return err
+		}
+		if err := s.proc.Kill(); err != nil { // it may have answered nobody, and run
+			return err
+		}
+	}
+}

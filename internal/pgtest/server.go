@@ -189,7 +189,7 @@ func (s *Postgres) Stop(t testing.TB) {
 // Start starts the server again, on the same socket, after Kill or Stop.
 func (s *Postgres) Start(t testing.TB) {
 	t.Helper()
-	if err := s.proc.Start(t.Context(), s.ready); err != nil {
+	if err := s.again(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
