@@ -53,7 +53,7 @@ func (b *bench) cached() (err error) {
 		return err
 	}
 	took := time.Since(from)
-	if err := y.stopHubs(); err != nil { // what they read is known when their connections end
+	if err := errors.Join(y.stopHubs(), y.left()); err != nil { // what they read is known when their connections end
 		return err
 	}
 	var read int64
@@ -63,6 +63,22 @@ func (b *bench) cached() (err error) {
 	b.add(line{Name: fmt.Sprintf("cached: %d devices bootstrap %d rows, reads of them", n, rows), Unit: "reads", LimitUnit: 3, Measured: float64(read) / float64(rows),
 		Down: got.Down, Note: fmt.Sprintf("rows that the database read, by its own count, to rows; all had them after %.1f s", took.Seconds())})
 	return nil
+}
+
+// left waits until the hubs' connections have ended at the server, too.
+func (y *yard) left() error {
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for limit := time.Now().Add(time.Minute); ; <-look.C {
+		n := int64(0)
+		err := y.ask("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'hub'", &n)
+		if err != nil || n == 0 {
+			return err
+		}
+		if time.Now().After(limit) {
+			return fmt.Errorf("%d connections of hubs that ended are still there", n)
+		}
+	}
 }
 
 // processes compares what one hub process of one core takes in with what two take.
