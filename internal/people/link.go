@@ -129,17 +129,12 @@ func (b *Book) Reset(ctx context.Context, id, version string, force bool) (*Link
 	}
 	out := &Link{Secret: secret}
 	out.Person, err = b.change(ctx, id, version, func(tx hub.Tx, r *record) error {
-		if r.Role == Admin && r.active() && !force {
-			if err := another(tx, id); err != nil {
+		if !force {
+			if err := spared(tx, r); err != nil {
 				return err
 			}
 		}
-		if r.Link != "" {
-			if err := drop(tx, kindLink, r.Link); err != nil {
-				return err
-			}
-		}
-		if err := endSessions(tx, id, ""); err != nil {
+		if err := r.shutOut(tx); err != nil {
 			return err
 		}
 		r.Password, r.Totp, r.Passkeys, r.Invited, r.Link = "", totpState{}, nil, true, hashed(secret)

@@ -154,16 +154,31 @@ func occupied(v hub.View) (yes bool, err error) {
 	return yes, err
 }
 
-// change runs fn on a person as somebody saw it; version "" is whatever it is now. All
-// sessions of it end but the one to keep.
-func (b *Book) change(ctx context.Context, id, version string, fn func(hub.Tx, *record) error) (p *Person, err error) {
-	err = b.cfg.Store.Update(ctx, func(tx hub.Tx) error {
-		r, err := readPerson(tx, id)
-		if err != nil {
+// asSeen reads a person as somebody saw it; version "" is whatever it is now.
+func asSeen(v hub.View, id, version string) (*record, error) {
+	r, err := readPerson(v, id)
+	if err == nil && version != "" && version != r.version() {
+		return nil, stale("stale", "somebody else changed "+r.Name+" meanwhile", "look again, then decide")
+	}
+	return r, err
+}
+
+// shutOut ends a person's sessions, and takes back the link that is out.
+func (r *record) shutOut(tx hub.Tx) error {
+	if r.Link != "" {
+		if err := drop(tx, kindLink, r.Link); err != nil {
 			return err
 		}
-		if version != "" && version != r.version() {
-			return stale("stale", "somebody else changed "+r.Name+" meanwhile", "look again, then decide")
+	}
+	return endSessions(tx, r.ID, "")
+}
+
+// change runs fn on a person as somebody saw it, see asSeen.
+func (b *Book) change(ctx context.Context, id, version string, fn func(hub.Tx, *record) error) (p *Person, err error) {
+	err = b.cfg.Store.Update(ctx, func(tx hub.Tx) error {
+		r, err := asSeen(tx, id, version)
+		if err != nil {
+			return err
 		}
 		if err := fn(tx, r); err != nil {
 			return err
@@ -174,11 +189,17 @@ func (b *Book) change(ctx context.Context, id, version string, fn func(hub.Tx, *
 	return p, err
 }
 
-// another returns nil when an admin remains without one person.
-func another(v hub.View, id string) error {
+// reigns reports whether a person can act as an admin.
+func (r *record) reigns() bool { return r.Role == Admin && r.active() }
+
+// spared returns nil when an admin remains without r, or r is none.
+func spared(v hub.View, r *record) error {
+	if !r.reigns() {
+		return nil
+	}
 	left := 0
-	err := eachPerson(v, func(r *record) error {
-		if r.ID != id && r.Role == Admin && r.active() {
+	err := eachPerson(v, func(p *record) error {
+		if p.ID != r.ID && p.reigns() {
 			left++
 		}
 		return nil
@@ -201,10 +222,8 @@ func (b *Book) SetRole(ctx context.Context, id string, role Role, version string
 		if r.Role == role {
 			return nil
 		}
-		if r.Role == Admin && r.active() {
-			if err := another(tx, id); err != nil {
-				return err
-			}
+		if err := spared(tx, r); err != nil {
+			return err
 		}
 		r.Role = role
 		return endSessions(tx, id, "")
@@ -215,25 +234,15 @@ func (b *Book) SetRole(ctx context.Context, id string, role Role, version string
 // Remove forgets a person. Their sessions end, and a link that is out.
 func (b *Book) Remove(ctx context.Context, id, version string) (was *Person, err error) {
 	err = b.cfg.Store.Update(ctx, func(tx hub.Tx) error {
-		r, err := readPerson(tx, id)
+		r, err := asSeen(tx, id, version)
 		if err != nil {
 			return err
 		}
 		was = r.view()
-		if version != "" && version != was.Version {
-			return stale("stale", "somebody else changed "+r.Name+" meanwhile", "look again, then decide")
+		if err := spared(tx, r); err != nil {
+			return err
 		}
-		if r.Role == Admin && r.active() {
-			if err := another(tx, id); err != nil {
-				return err
-			}
-		}
-		if r.Link != "" {
-			if err := drop(tx, kindLink, r.Link); err != nil {
-				return err
-			}
-		}
-		if err := endSessions(tx, id, ""); err != nil {
+		if err := r.shutOut(tx); err != nil {
 			return err
 		}
 		return drop(tx, kindPerson, id)
