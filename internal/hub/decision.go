@@ -151,25 +151,7 @@ func lookThrough(fn func(*Receipt) (more bool, err error), cut *string) func(id 
 // eachBack calls fn for each record of a kind whose id begins with prefix and lies
 // before an id ("": any), in falling order of ids, until fn returns errStop.
 func eachBack(v View, kind, prefix, before string, fn func(id string, body []byte) error) error {
-	const page = 256
-	for {
-		list, err := v.RecordsBack(kind, prefix, before, page)
-		if err != nil {
-			return fmt.Errorf("read %s records: %w", kind, err)
-		}
-		for _, r := range list {
-			if err := fn(r.ID, r.Body); err != nil {
-				if errors.Is(err, errStop) {
-					return nil
-				}
-				return err
-			}
-			before = r.ID
-		}
-		if len(list) < page {
-			return nil
-		}
-	}
+	return turnPages(v.RecordsBack, kind, prefix, before, fn)
 }
 
 func (f *DecisionFilter) wants(r *Receipt) bool {

@@ -245,9 +245,14 @@ func eachRecord(v View, kind, after string, fn func(id string, body []byte) erro
 }
 
 func walk(v View, kind, prefix, after string, fn func(id string, body []byte) error) error {
+	return turnPages(v.Records, kind, prefix, after, fn)
+}
+
+// turnPages calls fn for each record that read lists from an id on, in its order.
+func turnPages(read func(kind, prefix, from string, limit int) ([]Record, error), kind, prefix, from string, fn func(id string, body []byte) error) error {
 	const page = 256
 	for {
-		list, err := v.Records(kind, prefix, after, page)
+		list, err := read(kind, prefix, from, page)
 		if err != nil {
 			return fmt.Errorf("read %s records: %w", kind, err)
 		}
@@ -258,7 +263,7 @@ func walk(v View, kind, prefix, after string, fn func(id string, body []byte) er
 				}
 				return err
 			}
-			after = r.ID
+			from = r.ID
 		}
 		if len(list) < page {
 			return nil
