@@ -158,19 +158,24 @@ func peopleInvite(d *door, o *officeFlags) *cobra.Command {
 		Short:   "Make a one-time link for a further person",
 		Example: "  tidemark people invite ada operator",
 		Args:    args(cobra.ExactArgs(2)),
-		RunE: func(cmd *cobra.Command, list []string) error {
-			role, err := parseRole(list[1])
+		RunE: o.withRole(d, func(ctx context.Context, c *bureau, name string, role pb.Role) error {
+			res, err := c.People.Invite(ctx, connect.NewRequest(&pb.InviteRequest{Name: name, Role: role}))
 			if err != nil {
 				return err
 			}
-			return o.withAPI(cmd, d, func(ctx context.Context, c *bureau) error {
-				res, err := c.People.Invite(ctx, connect.NewRequest(&pb.InviteRequest{Name: list[0], Role: role}))
-				if err != nil {
-					return err
-				}
-				return d.showLink(res.Msg)
-			})
-		},
+			return d.showLink(res.Msg)
+		}),
+	}
+}
+
+// withRole runs fn for a person and the role behind their name.
+func (o *officeFlags) withRole(d *door, fn func(ctx context.Context, c *bureau, who string, role pb.Role) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, list []string) error {
+		role, err := parseRole(list[1])
+		if err != nil {
+			return err
+		}
+		return o.withAPI(cmd, d, func(ctx context.Context, c *bureau) error { return fn(ctx, c, list[0], role) })
 	}
 }
 
@@ -187,21 +192,15 @@ func peopleRole(d *door, o *officeFlags) *cobra.Command {
 		Short:   "Give a person another role; their sessions end",
 		Example: "  tidemark people role ada admin",
 		Args:    args(cobra.ExactArgs(2)),
-		RunE: func(cmd *cobra.Command, list []string) error {
-			role, err := parseRole(list[1])
+		RunE: o.withRole(d, func(ctx context.Context, c *bureau, id string, role pb.Role) error {
+			res, err := c.People.SetRole(ctx, connect.NewRequest(&pb.SetRoleRequest{Id: id, Role: role}))
 			if err != nil {
 				return err
 			}
-			return o.withAPI(cmd, d, func(ctx context.Context, c *bureau) error {
-				res, err := c.People.SetRole(ctx, connect.NewRequest(&pb.SetRoleRequest{Id: list[0], Role: role}))
-				if err != nil {
-					return err
-				}
-				return d.show(newPersonRow(d, res.Msg), func(w io.Writer) {
-					fmt.Fprintf(w, "%s is %s now\n", res.Msg.GetName(), roleText(res.Msg.GetRole()))
-				})
+			return d.show(newPersonRow(d, res.Msg), func(w io.Writer) {
+				fmt.Fprintf(w, "%s is %s now\n", res.Msg.GetName(), roleText(res.Msg.GetRole()))
 			})
-		},
+		}),
 	}
 }
 
