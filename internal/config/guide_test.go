@@ -15,7 +15,7 @@ func TestHighAvailabilityExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(c.Hub.Database.Replicas) != 3 || c.Hub.Rollback != "recover" || c.Hub.Limits.Rate == 0 ||
-		!strings.Contains(c.Hub.Database.DSN, "target_session_attrs=read-write") {
+		!strings.Contains(c.Hub.Database.DSN, "@127.0.0.1:5000/") {
 		t.Errorf("%+v", c.Hub)
 	}
 	text, err := os.ReadFile("../../docs/guide/ha/tidemark.yaml")

@@ -29,7 +29,7 @@ func TestTheGuidesBouncerStarts(t *testing.T) {
 	}
 	ini := string(text)
 	for _, r := range [][2]string{
-		{"shop = host=primary.example.com port=5432 dbname=shop", name + " = host=" + s.den.Path + " port=5432 dbname=" + name},
+		{"shop = host=127.0.0.1 port=5000 dbname=shop", name + " = host=" + s.den.Path + " port=5432 dbname=" + name},
 		{"listen_addr = 127.0.0.1\n", "unix_socket_dir = " + s.den.Path + "\n"},
 		{"auth_type = scram-sha-256", "auth_type = trust"},
 		{"/etc/pgbouncer/userlist.txt", users},

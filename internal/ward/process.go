@@ -134,7 +134,7 @@ func (p *Process) end(s syscall.Signal) error {
 	pid := p.cmd.Process.Pid
 	var also []int
 	if s == syscall.SIGKILL {
-		also = children(pid)
+		also = Children(pid)
 	}
 	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
@@ -153,7 +153,8 @@ func (p *Process) end(s syscall.Signal) error {
 	return os.Remove(p.pidPath())
 }
 
-func children(pid int) []int {
+// Children are the processes that a process started itself, and that still run.
+func Children(pid int) []int {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	if err != nil {
 		return nil

@@ -20,11 +20,12 @@ import (
 const Patience = 60 * time.Second
 
 // watch waits until its input ends and then ends what the pid files name, if it is
-// still what it was: a process that has the directory on its command line.
+// still what it was: a process that has the directory on its command line. The number is
+// a file's first line, so that PostgreSQL's own file will do.
 const watch = `cat >/dev/null
 for f in "$1"/*.pid; do
 	[ -f "$f" ] || continue
-	pid=$(cat "$f")
+	pid=$(head -n 1 "$f")
 	grep -qsF "$1" "/proc/$pid/cmdline" || continue
 	kill -QUIT "$pid"
 	for i in 1 2 3 4 5 6 7 8 9 10; do kill -0 "$pid" 2>/dev/null || break; sleep 0.2; done
