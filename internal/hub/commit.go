@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// A committer lets concurrent pushes share one durable commit: whoever finds it
+// A committer lets concurrent pushes and greetings share one durable commit: whoever finds it
 // idle leads, takes everybody who is waiting into one Store.Update, and hands the
 // lead to the first of those who came meanwhile. It owns no goroutine, and alone
 // it costs nothing: the simulator's single caller always leads.
@@ -105,6 +105,13 @@ func (c *committer) lead(ctx context.Context, store Store, limit int) {
 	for _, j := range group { // whose fault was it? alone, only that one fails
 		_ = together(ctx, store, []*job{j})
 	}
+}
+
+// share is Store.Update for little that many sessions write at once, when a fleet comes
+// back: it shares its commit with others, and with pushes. fn may run more than once;
+// the last run counts.
+func (h *Hub) share(ctx context.Context, fn func(Tx) error) error {
+	return h.queue.do(ctx, h.store, h.limits.Group, &job{size: 1, run: fn})
 }
 
 // together runs jobs in one Update, and gives all of them its error.

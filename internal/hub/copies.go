@@ -112,7 +112,7 @@ func (l *Life) refused() error {
 // goes on from another one of the device and that is the policy.
 func (s *Session) enter(ctx context.Context, m *wire.Hello, epoch change.Epoch, now time.Time) error {
 	h, held := s.hub, false
-	err := h.store.Update(ctx, func(tx Tx) error {
+	err := h.share(ctx, func(tx Tx) error {
 		held = false
 		rec, err := readLives(tx, s.device)
 		if err != nil || rec.find(m.Incarnation) != nil {

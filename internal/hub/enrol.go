@@ -181,7 +181,7 @@ func (h *Hub) SetGrants(ctx context.Context, id change.DeviceID, grants []rule.G
 }
 
 func (h *Hub) change(ctx context.Context, id change.DeviceID, fn func(*Device)) error {
-	return h.store.Update(ctx, func(tx Tx) error {
+	return h.share(ctx, func(tx Tx) error {
 		d, err := readDevice(tx, id)
 		if err != nil {
 			return err

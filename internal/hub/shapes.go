@@ -97,7 +97,7 @@ func (s *Session) noteShape(ctx context.Context, f *fileShape, now time.Time) (a
 	if f.was == hash && !same {
 		return ask, nil
 	}
-	err = s.hub.store.Update(ctx, func(tx Tx) error {
+	err = s.hub.share(ctx, func(tx Tx) error {
 		if same {
 			if err := writeRecord(tx, kindShape, hash.String(), own); err != nil {
 				return err
