@@ -53,7 +53,8 @@ type Config struct {
 	// Chunks shares bootstrap chunks between devices. nil: each one's are read for it.
 	Chunks Chunks
 	// Deltas shares what a commit brings between the sessions of this process that it
-	// wakes, see Tolled. nil: each session reads for itself.
+	// wakes, see Tolled, and what they missed between those that come back together. nil:
+	// each session reads for itself.
 	Deltas Chunks
 	// Tell lets the hubs of other processes that serve the store hear, through Heard, that
 	// something about a device changed which the change log does not show; zero: about

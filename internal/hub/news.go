@@ -152,13 +152,19 @@ func (s *Session) hearNews(ctx context.Context, m *wire.Pull, emit func(wire.Mes
 	return true, s.deliver(m, l, when, emit)
 }
 
-// newsKey names all that a letter depends on.
+// newsKey names all that a letter depends on which somebody was woken for.
 func (s *Session) newsKey(m *wire.Pull, when moment) string {
+	return s.letterKey("news", m.Scopes.String(), m.Cursor.String(), when.toll)
+}
+
+// letterKey names a letter by its kind, what tells it from others of its kind, and what
+// all depend on.
+func (s *Session) letterKey(kind string, parts ...string) string {
 	h := sha256.New()
-	for _, part := range []string{s.hub.shelf.hub, fmt.Sprint(letterFormat, s.hub.limits.Part), s.told.String(), m.Scopes.String(), m.Cursor.String(), when.toll} {
+	for _, part := range append(parts, s.hub.shelf.hub, fmt.Sprint(letterFormat, s.hub.limits.Part), s.told.String()) {
 		fmt.Fprintf(h, "%d:%s\n", len(part), part)
 	}
-	return "news:" + hex.EncodeToString(h.Sum(nil))
+	return kind + ":" + hex.EncodeToString(h.Sum(nil))
 }
 
 // mayHear is standing for who is to hear a letter, or errApart.
@@ -199,20 +205,20 @@ func (s *Session) letter(v View, since change.Cursor) ([]byte, error) {
 	if l.next, err = v.Cursor(); err != nil {
 		return nil, fmt.Errorf("read cursor: %w", err)
 	}
-	if err := s.fill(v, since, l); err != nil {
+	if err := s.fill(v, since, s.rest.list, l); err != nil {
 		return nil, err
 	}
 	return l.encode()
 }
 
 // fill reads a letter's rows.
-func (s *Session) fill(v View, since change.Cursor, l *letter) error {
+func (s *Session) fill(v View, since change.Cursor, scopes []rule.ScopeID, l *letter) error {
 	d := &deltas{session: s, emit: func(m wire.Message) error {
 		l.bodies = append(l.bodies, m.(*wire.Delta).Body)
 		return nil
 	}}
 	size := 0
-	err := v.Delta(since, change.Incarnation{}, s.rest.list, s.hub.limits.Part, func(r *change.Rows) error {
+	err := v.Delta(since, change.Incarnation{}, scopes, s.hub.limits.Part, func(r *change.Rows) error {
 		for _, val := range r.Values {
 			size += val.Size()
 		}

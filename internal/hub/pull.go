@@ -81,7 +81,7 @@ func (s *Session) answer(ctx context.Context, m *wire.Pull, emit func(wire.Messa
 			return emit(again)
 		}
 		d := &deltas{session: s, emit: emit, echo: m.Echo}
-		next, moved, err = d.send(v, m.Cursor, scopes, m.Outcome, empty)
+		next, moved, err = d.send(ctx, v, m.Cursor, scopes, m.Outcome, empty)
 		told.at, told.mark, told.list = next, d.mark, scopes
 		return err
 	})
@@ -180,29 +180,24 @@ type deltas struct {
 	echo    bool // rows that only the reader touched come, too
 	rows    []*change.Rows
 	size    int
+	last    []byte // the last part's body, when all was read for everybody
 	sent    bool
 	mark    uint64 // of the last outcome
 }
 
 // send emits everything after a cursor that is in the scopes, then the outcomes.
 // moved is false, and nothing was sent unless empty is set, when there is nothing.
-func (d *deltas) send(v View, since change.Cursor, scopes []rule.ScopeID, mark uint64, empty bool) (next change.Cursor, moved bool, err error) {
-	part := d.session.hub.limits.Part
-	self := d.session.hello.Incarnation
-	if d.echo {
-		self = change.Incarnation{}
-	}
-	err = v.Delta(since, self, scopes, part, func(r *change.Rows) error {
-		d.session.tally.sent(r.Len() + r.GoneLen())
-		return d.add(r)
-	})
-	if err != nil {
-		return next, false, fmt.Errorf("read changes: %w", err)
-	}
+func (d *deltas) send(ctx context.Context, v View, since change.Cursor, scopes []rule.ScopeID, mark uint64, empty bool) (next change.Cursor, moved bool, err error) {
 	last := &wire.Delta{Last: true}
+	if last.Next, err = v.Cursor(); err != nil {
+		return next, false, fmt.Errorf("read cursor: %w", err)
+	}
 	outcomes, mark, err := v.Outcomes(d.session.hello.Incarnation, mark, allOutcomes)
 	if err != nil {
 		return next, false, fmt.Errorf("read outcomes: %w", err)
+	}
+	if err := d.between(ctx, v, since, last.Next, scopes, len(outcomes) == 0); err != nil {
+		return next, false, fmt.Errorf("read changes: %w", err)
 	}
 	last.Mark, d.mark = mark, mark
 	for _, o := range outcomes {
@@ -214,16 +209,31 @@ func (d *deltas) send(v View, since change.Cursor, scopes []rule.ScopeID, mark u
 		}
 		last.Outcomes = append(last.Outcomes, r)
 	}
-	if last.Next, err = v.Cursor(); err != nil {
-		return next, false, fmt.Errorf("read cursor: %w", err)
-	}
 	d.session.tenure.given = last.Next
-	moved = d.sent || len(d.rows) > 0 || len(outcomes) > 0
+	moved = d.sent || len(d.rows) > 0 || d.last != nil || len(outcomes) > 0
 	if !moved && !empty {
 		return last.Next, false, nil
 	}
 	last.Seal = d.session.hub.seal(d.session.device, last.Next)
 	return last.Next, moved, d.flush(last)
+}
+
+// between emits the rows of what lies between two states: of the older one, and of v's.
+func (d *deltas) between(ctx context.Context, v View, since, next change.Cursor, scopes []rule.ScopeID, stranger bool) error {
+	if since == next {
+		return nil
+	}
+	if done, err := d.together(ctx, v, since, next, scopes, stranger); done || err != nil {
+		return err
+	}
+	self := d.session.hello.Incarnation
+	if d.echo {
+		self = change.Incarnation{}
+	}
+	return v.Delta(since, self, scopes, d.session.hub.limits.Part, func(r *change.Rows) error {
+		d.session.tally.sent(r.Len() + r.GoneLen())
+		return d.add(r)
+	})
 }
 
 // add takes some rows, and emits a part when it is full.
@@ -248,8 +258,10 @@ func (d *deltas) flush(m *wire.Delta) error {
 			return fmt.Errorf("seal rows: %w", err)
 		}
 		m.Body = body
+	} else if d.last != nil {
+		m.Body = d.last
 	}
-	d.rows, d.size, d.sent = nil, 0, true
+	d.rows, d.last, d.size, d.sent = nil, nil, 0, true
 	return d.emit(m)
 }
 
@@ -273,7 +285,7 @@ func (s *Session) verify(ctx context.Context, m *wire.Verify, emit func(wire.Mes
 			return emit(again)
 		}
 		d := &deltas{session: s, emit: emit}
-		at, _, err := d.send(v, m.Cursor, scopes, m.Outcome, true)
+		at, _, err := d.send(ctx, v, m.Cursor, scopes, m.Outcome, true)
 		if err != nil {
 			return err
 		}
