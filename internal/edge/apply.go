@@ -148,7 +148,7 @@ func (e *Engine) apply(in *incoming) (*applied, error) {
 func (a *applier) commit() error {
 	once := func() error { return sqlite.Immediate(a.e.conn, a.run) }
 	if a.in.full || a.in.scoped {
-		return once()
+		return a.e.roomy(once)
 	}
 	return a.e.relaxed(once)
 }

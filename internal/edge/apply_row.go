@@ -78,7 +78,7 @@ func (a *applier) receiveRow(p *plan, in []change.Value) error {
 			row[i] = in[c]
 		}
 	}
-	if len(a.order) == 0 && a.seen == nil && len(a.removal) == 0 && len(a.displ) == 0 && a.in.keep == "" && !p.t.gap.unsure() {
+	if len(a.order) == 0 && !a.looks(p.t) && len(a.removal) == 0 && len(a.displ) == 0 && a.in.keep == "" && !p.t.gap.unsure() {
 		return a.write(p, row, nil, "")
 	}
 	key := make(change.Key, len(p.key))
@@ -109,6 +109,12 @@ func (a *applier) receiveRow(p *plan, in []change.Value) error {
 	}
 	a.unremove(rowRef{p.t.schema.Name, id})
 	return a.write(p, row, key, id)
+}
+
+// looks reports whether it matters which rows of a table came: a full fetch compares
+// them with what is here, where something is.
+func (a *applier) looks(t *table) bool {
+	return a.seen != nil && (a.lost != nil || !a.empty[strings.ToLower(t.schema.Name)])
 }
 
 // keepUnsure keeps a copy of a row with pending work on top, whose other values may be

@@ -71,3 +71,24 @@ func (e *Engine) sync() error {
 	e.synced = true
 	return nil
 }
+
+// roomyKB is the page cache of a transaction that writes all there is, in KiB. Rows come in
+// the order of their keys, and other indexes are filled in any order: with SQLite's own
+// 2 MB, each of their pages would be written out and read back again and again.
+const roomyKB = 32 << 10
+
+// roomy runs fn, which must not be inside a transaction yet, with that cache.
+func (e *Engine) roomy(fn func() error) error {
+	was, _, err := sqlite.One(e.conn, "PRAGMA cache_size")
+	if err != nil {
+		return fmt.Errorf("read cache size: %w", err)
+	}
+	if err := sqlite.Exec(e.conn, fmt.Sprintf("PRAGMA cache_size=%d", -roomyKB)); err != nil {
+		return err
+	}
+	err = fn()
+	if back := sqlite.Exec(e.conn, fmt.Sprintf("PRAGMA cache_size=%d", was.Int())); err == nil {
+		err = back
+	}
+	return err
+}
