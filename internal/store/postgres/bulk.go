@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -25,23 +24,33 @@ type bundle struct {
 	kind  change.OpKind
 	names []string
 	ops   []*op
+	keyed [][]string // the keys as texts, an array for each column, parallel to ops
 }
 
 // bulk sends plain writes together, and logs them. Within a round come inserts, parents
 // first, then updates; rows go in the order of their keys. Two writes to one row keep
-// their order.
+// their order, and so do their entries, which come last.
 func (t *tx) bulk(ops []op) error {
 	list := bundles(ops)
-	b := &pgx.Batch{}
-	b.Queue(`SELECT set_config('tidemark.origin', $1::text, true)`, originBulk)
+	e := &logging{t: t, b: &pgx.Batch{}, many: len(ops) >= copyFrom}
+	e.b.Queue(`SELECT set_config('tidemark.origin', $1::text, true), (extract(epoch FROM clock_timestamp()) * 1000000)::int8`, originBulk).
+		Query(answers(func(r *row) error { e.at = r.int(1); return nil }))
+	t.sent = ledger.Author{}
 	for _, u := range list {
-		if err := u.queue(b); err != nil {
+		if err := u.send(e); err != nil {
 			return err
 		}
 	}
-	b.Queue(`SELECT set_config('tidemark.origin', '', true), pg_notify('tidemark', '')`)
-	t.sent = ledger.Author{}
-	return t.c.SendBatch(t.ctx, b).Close()
+	for _, u := range list {
+		if err := u.log(e); err != nil {
+			return err
+		}
+	}
+	if err := e.copy(); err != nil {
+		return err
+	}
+	e.b.Queue(`SELECT set_config('tidemark.origin', '', true), pg_notify('tidemark', '')`)
+	return e.send()
 }
 
 func bundles(ops []op) []*bundle {
@@ -69,23 +78,30 @@ func bundles(ops []op) []*bundle {
 	return list
 }
 
-// queue adds the statement, and the log's.
-func (u *bundle) queue(b *pgx.Batch) error {
-	keys, err := u.keys()
-	if err != nil {
+// send writes the rows, or leaves it to the batch.
+func (u *bundle) send(e *logging) (err error) {
+	if u.keyed, err = u.keys(); err != nil {
 		return err
+	}
+	if e.many && u.copied(e.t) {
+		if err := e.send(); err != nil {
+			return err
+		}
+		return u.copy(e.t)
 	}
 	q, args := u.insert()
 	if u.kind == change.Update {
-		q, args = u.update(keys)
+		q, args = u.update(u.keyed)
 	}
-	b.Queue(q, args...).Exec(func(tag pgconn.CommandTag) error {
-		if n := tag.RowsAffected(); n != int64(len(u.ops)) {
-			return fmt.Errorf("wrote %d of %d rows of %s", n, len(u.ops), u.t.def.Name)
-		}
-		return nil
-	})
-	u.log(b, keys)
+	e.b.Queue(q, args...).Exec(u.all)
+	return nil
+}
+
+// all fails when not each row was written.
+func (u *bundle) all(tag pgconn.CommandTag) error {
+	if n := tag.RowsAffected(); n != int64(len(u.ops)) {
+		return fmt.Errorf("wrote %d of %d rows of %s", n, len(u.ops), u.t.def.Name)
+	}
 	return nil
 }
 
@@ -168,41 +184,6 @@ func (u *bundle) update(keys [][]string) (string, []any) {
 	}
 	return "UPDATE " + u.t.name + " AS t SET " + strings.Join(set, ", ") + " FROM unnest(" + strings.Join(append(kp, params...), ", ") + ") AS n (" +
 		strings.Join(append(kn, names...), ", ") + ") WHERE " + atKeys(u.t, "t."), append(all, args...)
-}
-
-// log writes the change log as the triggers would have. An update that changed nothing
-// is not logged.
-func (u *bundle) log(b *pgx.Batch, keys [][]string) {
-	n := len(u.ops)
-	kept, masks, origins, clocks := make([][]string, len(keys)), make([]int64, 0, n), make([]int64, 0, n), make([]int64, 0, n)
-	for i, o := range u.ops {
-		mask := int64(0)
-		if u.kind == change.Update {
-			if mask = o.mask(); mask == 0 {
-				continue
-			}
-			if mask == ledger.MaskSeen { // a column beyond the bits
-				mask = 0
-			}
-		}
-		for k := range keys {
-			kept[k] = append(kept[k], keys[k][i])
-		}
-		masks, origins, clocks = append(masks, mask), append(origins, o.by.Origin), append(clocks, int64(o.by.HLC))
-	}
-	if len(masks) == 0 {
-		return
-	}
-	args, parts := make([]any, 0, len(keys)+3), make([]string, len(keys))
-	for k := range kept {
-		args, parts[k] = append(args, kept[k]), fmt.Sprintf("n.k%d", k)
-	}
-	scope, join := u.t.expr("t."), " CROSS JOIN LATERAL (SELECT * FROM "+u.t.name+" AS t WHERE "+atKeys(u.t, "t.")+" OFFSET 0) AS t"
-	if u.t.scope.All {
-		join = ""
-	}
-	b.Queue(u.t.logInto("")+u.t.number()+", ARRAY["+strings.Join(parts, ", ")+"], "+strconv.Itoa(int(u.kind))+", n.mask, n.origin, n.hlc, "+scope+
-		" FROM "+unnest(u.t, 1, "mask int8", "origin int4", "hlc int8")+join, append(args, masks, origins, clocks)...)
 }
 
 // mask is the columns that an update changes, as a trigger's mask; 0 when there are none.

@@ -67,7 +67,7 @@ func (p *pool) borrow(ctx context.Context) (*pgx.Conn, error) {
 	c, err := pgx.ConnectConfig(ctx, p.config)
 	if err != nil {
 		p.free <- struct{}{}
-		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
+		return nil, fmt.Errorf("connect to PostgreSQL: %w", away(err))
 	}
 	return c, nil
 }

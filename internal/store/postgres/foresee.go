@@ -26,11 +26,12 @@ var _ hub.Foreseer = (*tx)(nil)
 type foresight struct {
 	blind   bool // this Update did what makes all that was read worthless
 	calm    bool // nothing makes writes do more than they say: see calmSQL
+	ruled   bool // some table has rules, which rewrite INSERT but not COPY
 	unknown map[change.TxID]bool
 	came    map[change.TxID]bool // what this Update itself took in
 	rows    map[string]*knownRow // by op.id
 	undo    []undone             // what rows held before each write
-	touched map[string][]touch   // by cursor and op.id
+	touched map[touchKey][]touch
 	numbers map[change.Incarnation]int64
 	writers map[string]int64 // who wrote a row in this Update; severalWriters
 }
@@ -47,7 +48,8 @@ const severalWriters = -2
 
 // calmSQL is whether writes of this connection do no more than they say: no row may hang
 // in the air, and foreign keys are on.
-const calmSQL = `SELECT current_setting('session_replication_role') = 'origin' AND NOT EXISTS (SELECT FROM tidemark.orphan)`
+const calmSQL = `SELECT current_setting('session_replication_role') = 'origin' AND NOT EXISTS (SELECT FROM tidemark.orphan),
+	EXISTS (SELECT FROM pg_class WHERE oid = ANY($1::int8[]::oid[]) AND relhasrules)`
 
 // Foresee implements hub.Foreseer.
 func (t *tx) Foresee(txs []*change.Transaction) error {
@@ -55,12 +57,17 @@ func (t *tx) Foresee(txs []*change.Transaction) error {
 	if f.blind {
 		return nil
 	}
-	if f.unknown == nil {
-		f.unknown, f.rows, f.touched = map[change.TxID]bool{}, map[string]*knownRow{}, map[string][]touch{}
-		f.numbers, f.writers = map[change.Incarnation]int64{}, map[string]int64{}
+	n := 0
+	for _, x := range txs {
+		n += len(x.Ops)
 	}
+	if f.unknown == nil {
+		f.unknown, f.rows, f.touched = make(map[change.TxID]bool, len(txs)), make(map[string]*knownRow, n), map[touchKey][]touch{}
+		f.numbers, f.writers = map[change.Incarnation]int64{}, make(map[string]int64, n)
+	}
+	t.haste.ops = slices.Grow(t.haste.ops, min(n, opsKept))
 	b := &pgx.Batch{}
-	b.Queue(calmSQL).Query(answers(func(r *row) error { f.calm = r.bool(0); return nil }))
+	b.Queue(calmSQL, t.p.oidArg()).Query(answers(func(r *row) error { f.calm, f.ruled = r.bool(0), r.bool(1); return nil }))
 	t.foreseeIDs(b, txs)
 	want := t.wanted(txs)
 	for _, w := range want.rows {
@@ -107,7 +114,12 @@ func (t *tx) foreseeIDs(b *pgx.Batch, txs []*change.Transaction) {
 		return nil
 	}))
 	b.Queue(`SELECT inc, id FROM tidemark.origin WHERE inc = ANY($1::bytea[])`, incs).Query(answers(func(r *row) error {
-		t.seen.numbers[change.Incarnation(r.blob(0))] = r.int(1)
+		inc, id := change.Incarnation(r.blob(0)), r.int(1)
+		t.seen.numbers[inc] = id
+		if t.origins == nil {
+			t.origins = ledger.Origins{}
+		}
+		t.origins[inc] = id // so that As need not ask, for which all kept back had to be sent
 		return nil
 	}))
 }
@@ -281,7 +293,7 @@ func (t *tx) foreseeTouched(b *pgx.Batch, base change.Cursor, lists map[*table]*
 	for tb, w := range lists {
 		var keys []change.Key
 		for id, key := range w.keys {
-			if t.seen.writers[id] == 0 && t.seen.touched[touchKey(base, id)] == nil {
+			if t.seen.writers[id] == 0 && t.seen.touched[touchKey{base, id}] == nil {
 				keys = append(keys, key)
 			}
 		}
@@ -290,7 +302,7 @@ func (t *tx) foreseeTouched(b *pgx.Batch, base change.Cursor, lists map[*table]*
 			continue
 		}
 		for id := range found {
-			t.seen.touched[touchKey(base, id)] = []touch{}
+			t.seen.touched[touchKey{base, id}] = []touch{}
 		}
 		parts := make([]string, len(tb.key))
 		for i := range parts {
@@ -314,7 +326,7 @@ func (t *tx) foreseeTouched(b *pgx.Batch, base change.Cursor, lists map[*table]*
 				}
 				e := touch{op: r.int(0), mask: r.int(1), origin: r.int(2), hlc: r.int(3)}
 				copy(e.inc[:], r.blob(4))
-				at := touchKey(base, tb.rowID(key))
+				at := touchKey{base, tb.rowID(key)}
 				t.seen.touched[at] = append(t.seen.touched[at], e)
 				return nil
 			}))
@@ -322,7 +334,11 @@ func (t *tx) foreseeTouched(b *pgx.Batch, base change.Cursor, lists map[*table]*
 	return nil
 }
 
-func touchKey(since change.Cursor, id string) string { return since.String() + " " + id }
+// A touchKey names what is known of one row since a cursor.
+type touchKey struct {
+	since change.Cursor
+	id    string // op.id
+}
 
 // foreseeParents reads up the ways to the scopes of the rows that were read.
 func (t *tx) foreseeParents(rows map[*table]*wish) error {
@@ -409,7 +425,7 @@ func (t *tx) Touched(name string, key change.Key, since change.Cursor, self chan
 		return nil, err
 	}
 	id := tb.rowID(key)
-	list, ok := t.seen.touched[touchKey(since, id)]
+	list, ok := t.seen.touched[touchKey{since, id}]
 	me, known := t.seen.numbers[self]
 	if n, given := t.origins[self]; given {
 		me = n

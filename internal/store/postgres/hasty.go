@@ -51,7 +51,8 @@ func (t *tx) hurry(fn func() error) error {
 		return err
 	}
 	t.haste.ops = append(t.haste.ops, t.ops...)
-	t.ops = nil
+	clear(t.ops)
+	t.ops = t.ops[:0] // the next savepoint's
 	if len(t.haste.ops) >= opsKept {
 		return t.catchUp()
 	}

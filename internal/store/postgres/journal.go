@@ -1,6 +1,7 @@
 package postgresstore
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -67,10 +68,19 @@ func (t *tx) enter(list []hub.Received, batch, mark int64) (authors []int64, err
 	return authors, nil
 }
 
-// seal keeps the transactions themselves, as one compressed batch.
+// seal keeps the transactions themselves, as one compressed batch. While it is made the
+// server writes what was kept back.
 func (t *tx) seal(list []hub.Received) (batch int64, err error) {
-	body, err := ledger.Seal(list)
-	if err != nil {
+	var body []byte
+	var fault error
+	made := make(chan struct{})
+	go func() {
+		defer close(made)
+		body, fault = ledger.Seal(list)
+	}()
+	err = t.put()
+	<-made
+	if err = errors.Join(err, fault); err != nil {
 		return 0, err
 	}
 	err = t.query(`INSERT INTO tidemark.batch (body) VALUES ($1::bytea) RETURNING id`, func(r *row) error {

@@ -95,7 +95,7 @@ func Replica(ctx context.Context, primary, dsn string) (lag time.Duration, err e
 	pc.ConnectTimeout = replicaConnect
 	c, err := pgx.ConnectConfig(ctx, pc)
 	if err != nil {
-		return 0, fmt.Errorf("connect to PostgreSQL: %w", err)
+		return 0, fmt.Errorf("connect to PostgreSQL: %w", away(err))
 	}
 	defer func() { err = errors.Join(err, c.Close(context.WithoutCancel(ctx))) }()
 	if err := following(ctx, c); err != nil {

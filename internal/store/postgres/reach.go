@@ -48,5 +48,6 @@ func reach(ctx context.Context, dsn string) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pgx.ConnectConfig(ctx, pc)
+	c, err := pgx.ConnectConfig(ctx, pc)
+	return c, away(err)
 }

@@ -57,8 +57,9 @@ func (t *tx) Write(e hub.Effect) error {
 // rowID names a row in a map.
 func (t *table) rowID(key change.Key) string { return t.number() + ":" + key.ID() }
 
-// opsKept is how many writes are kept back at most.
-const opsKept = 4096
+// opsKept is how many writes are kept back at most: the more go together, the fewer
+// pages are touched twice.
+const opsKept = 16384
 
 // put sends what is kept back.
 func (t *tx) put() error {
