@@ -84,8 +84,9 @@ func TestOnlyTheNewestPartOfTheLogIsRead(t *testing.T) {
 	north := []rule.ScopeID{"region/north"}
 	for _, m := range []*moment{&m, &closed} {
 		for name, sql := range map[string]func(*view, *args) string{
-			"delta": func(v *view, a *args) string { return v.p.tables[0].deltaSQL(m, 0, north, a) },
-			"moved": func(_ *view, a *args) string { return m.movedSQL(a) },
+			"delta":   func(v *view, a *args) string { return v.p.tables[0].deltaSQL(m, 0, north, a) },
+			"moved":   func(_ *view, a *args) string { return m.movedSQL(a) },
+			"stirred": func(_ *view, a *args) string { return m.stirredSQL(a) },
 		} {
 			got := plans(t, s, sql)
 			if strings.Contains(got, "Seq Scan on log_2") || strings.Contains(got, "tbl_key") || strings.Contains(got, "rows=3000") {

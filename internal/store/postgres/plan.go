@@ -27,6 +27,8 @@ type plan struct {
 	hanging  map[looseKey]bool // see readLoose
 	deferred bool              // some foreign key can be checked at the commit
 	lost     map[string]bool   // tables of the rules that cannot be served, in lower case
+
+	seen atomic.Pointer[sight] // where it fits; nil: not known yet
 }
 
 // A table is one synced table with the SQL the store needs for it.

@@ -23,8 +23,8 @@ import (
 // timelineSQL is the timeline that the server writes, "" on a standby.
 const timelineSQL = `CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END`
 
-// standingSQL is what a view asks when it opens: the timeline, and the noted one.
-const standingSQL = timelineSQL + `, coalesce((SELECT value FROM tidemark.meta WHERE key = '` + metaTimeline + `'), '')`
+// notedSQL is the timeline that is noted, "" when none is.
+const notedSQL = `coalesce((SELECT value FROM tidemark.meta WHERE key = '` + metaTimeline + `'), '')`
 
 // errPromoted says that another server took over, and no life began there yet.
 var errPromoted = errors.New("another server took over the database")

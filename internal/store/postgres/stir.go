@@ -29,8 +29,7 @@ func (v *view) Stirred(since change.Cursor) (hub.Stir, error) {
 	st := hub.Stir{Scopes: map[rule.ScopeID]bool{}, Authors: map[change.Incarnation]bool{}}
 	var a args
 	n := 0
-	err = v.query("SELECT DISTINCT l.scope, l.tbl = 0, o.inc FROM "+m.entries("", &a)+
-		" AS l LEFT JOIN tidemark.origin AS o ON l.tbl = 0 AND o.id = l.origin AND o.id > 1 LIMIT "+a.add(int64(stirMost))+"::int8", func(r *row) error {
+	err = v.query(m.stirredSQL(&a), func(r *row) error {
 		n++
 		switch {
 		case !r.bool(1):
@@ -51,6 +50,13 @@ func (v *view) Stirred(since change.Cursor) (hub.Stir, error) {
 		return all, nil
 	}
 	return st, nil
+}
+
+// stirredSQL reads the scopes of the entries that m does not show, whether each is without a
+// row, and the author that such a one names.
+func (m *moment) stirredSQL(a *args) string {
+	return "SELECT DISTINCT l.scope, l.tbl = 0, o.inc FROM " + m.entries("", a) +
+		" AS l LEFT JOIN tidemark.origin AS o ON l.tbl = 0 AND o.id = l.origin AND o.id > 1 LIMIT " + a.add(int64(stirMost)) + "::int8"
 }
 
 // notchFor is notch for the authors of some transactions, by their numbers.

@@ -61,6 +61,8 @@ type Store struct {
 
 	me string // among the processes that serve the database
 
+	ticks atomic.Int64 // see sight
+
 	writing gate // one Update at a time: those in line must not hold all connections
 
 	closing sync.Once
@@ -216,6 +218,7 @@ func (s *Store) Update(ctx context.Context, fn func(hub.Tx) error) error {
 			return err
 		}
 		defer s.writing.unlock()
+		defer watch(s.cfg.Log, stallAfter)()
 		return s.again(ctx, func() error {
 			err := s.updateOnce(ctx, fn, false)
 			if errors.Is(err, errHaste) {

@@ -35,15 +35,17 @@ var _ hub.View = (*view)(nil)
 
 // open looks at what every call needs to know; errStale when the plan does not fit.
 func (v *view) open() error {
-	stale, floor, epoch, timeline, noted := false, "", "", "", ""
-	err := query(v.ctx, v.c, `SELECT `+versionSQL+`, coalesce((SELECT value FROM tidemark.meta WHERE key = 'floor'), ''),
+	l := v.gaze()
+	floor, epoch, timeline, noted := "", "", "", ""
+	err := query(v.ctx, v.c, `SELECT `+gazeSQL+`, coalesce((SELECT value FROM tidemark.meta WHERE key = 'floor'), ''),
 		coalesce((SELECT value FROM tidemark.meta WHERE key = 'reset'), '0')::int8, (SELECT value FROM tidemark.meta WHERE key = 'epoch'),
-		pg_current_snapshot()::text, `+standingSQL+`, `+sealsSQL, func(r *row) error {
-		stale, floor, epoch = r.text(0) != v.p.version, r.text(1), r.text(3)
-		v.reset, v.shown = int(r.int(2)), r.text(4)
-		timeline, noted = r.text(5), r.text(6)
-		return v.goBy(r.text(7), r.int(8))
-	}, v.p.oidArg())
+		shown, timeline, `+notedSQL+`, `+sealsSQL+gazeFrom, func(r *row) error {
+		l.read(r)
+		floor, epoch = r.text(2), r.text(4)
+		v.reset, v.shown = int(r.int(3)), r.text(5)
+		timeline, noted = r.text(6), r.text(7)
+		return v.goBy(r.text(8), r.int(9))
+	}, v.p.oidArg(), l.known, l.tick, l.name)
 	if err != nil {
 		return fmt.Errorf("begin snapshot: %w", err)
 	}
@@ -52,8 +54,8 @@ func (v *view) open() error {
 			return err
 		}
 	}
-	if stale {
-		return errStale
+	if err := l.done(timeline); err != nil {
+		return err
 	}
 	v.low = &moment{}
 	if floor != "" {
