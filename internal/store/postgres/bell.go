@@ -26,11 +26,12 @@ type bell struct {
 	mu        sync.Mutex
 	rung      chan struct{} // closed and replaced at each commit
 	listening bool
+	crossed   chan struct{} // see crossing.go
 }
 
 func newBell(s *Store) *bell {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &bell{s: s, ctx: ctx, cancel: cancel, rung: make(chan struct{})}
+	return &bell{s: s, ctx: ctx, cancel: cancel, rung: make(chan struct{}), crossed: make(chan struct{}, 1)}
 }
 
 // hear returns a channel that is closed by the next commit that is heard of.
@@ -39,8 +40,9 @@ func (b *bell) hear() <-chan struct{} {
 	defer b.mu.Unlock()
 	if !b.listening && b.ctx.Err() == nil {
 		b.listening = true
-		b.gone.Add(1)
+		b.gone.Add(2)
 		go b.listen()
+		go b.follow()
 	}
 	return b.rung
 }
@@ -77,18 +79,22 @@ func (b *bell) attend() error {
 		return err
 	}
 	defer func() { _ = c.Close(context.WithoutCancel(b.ctx)) }() // nothing of its own to lose
-	if _, err := c.Exec(b.ctx, "LISTEN tidemark; LISTEN "+wordChannel); err != nil {
+	if _, err := c.Exec(b.ctx, "LISTEN tidemark; LISTEN "+crossChannel+"; LISTEN "+wordChannel); err != nil {
 		return err
 	}
 	b.s.heard("") // what came before LISTEN stood was not heard of
+	b.cross()
 	for {
 		b.ring()
 		n, err := c.WaitForNotification(b.ctx)
 		if err != nil {
 			return err
 		}
-		if n.Channel == wordChannel {
+		switch n.Channel {
+		case wordChannel:
 			b.s.heard(n.Payload)
+		case crossChannel:
+			b.cross()
 		}
 	}
 }

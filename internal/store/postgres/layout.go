@@ -24,10 +24,11 @@ import (
 //	record   documents of the hub's own state
 //	witness  what surely was there when: it outlives a failover
 //	reopened that the log got entries for days that were sealed
+//	crossing who moved rows to another scope that others may have been writing
 //
 // layoutSteps take the layout from each version to the next one. What was once
 // released is never changed: a new step goes to the end.
-var layoutSteps = []string{layoutFirst, layoutDuty, layoutWitness, layoutDay}
+var layoutSteps = []string{layoutFirst, layoutDuty, layoutWitness, layoutDay, layoutCrossing}
 
 const layoutFirst = `
 CREATE TABLE tidemark.meta (key text COLLATE "C" PRIMARY KEY, value text NOT NULL);

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -272,16 +273,16 @@ func (r *refreshing) triggers() (redone bool, err error) {
 	for _, t := range r.p.tables {
 		byOID[int64(t.rel.OID)] = t
 	}
-	err = query(r.ctx, r.c, `SELECT t.tgrelid::int8, t.tgname, t.tgrelid::regclass::text, t.tgenabled = 'A' FROM pg_trigger t
+	err = query(r.ctx, r.c, `SELECT t.tgrelid::int8, t.tgname, t.tgrelid::regclass::text, t.tgenabled::text FROM pg_trigger t
 		JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace
 		WHERE n.nspname = 'tidemark' AND t.tgname = ANY($1::text[])`, func(w *row) error {
 		if t := byOID[w.int(0)]; t == nil {
 			have[w.text(2)+" "+w.text(1)] = "DROP TRIGGER " + quote(w.text(1)) + " ON " + w.text(2)
-		} else if w.bool(3) {
+		} else if strings.HasPrefix(captureFires[w.text(1)], w.text(3)) {
 			whole[t.id]++
 		}
 		return nil
-	}, captureNames)
+	}, slices.Collect(maps.Keys(captureFires)))
 	if err != nil {
 		return false, fmt.Errorf("read triggers: %w", err)
 	}

@@ -11,10 +11,12 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
-// Capture is five triggers on a table, each with a function of its own in the schema
+// Capture is six triggers on a table, each with a function of its own in the schema
 // tidemark. Inserts, deletes and updates are logged once a statement, from its transition
 // tables; but of updates row by row those that change a key, or what scopes hang on. A
-// TRUNCATE logs every row as deleted (trap P7).
+// TRUNCATE logs every row as deleted (trap P7). What a logical subscription brings fires no
+// triggers of statements: there is one of rows for it, which fires in no other session. In
+// one that says it were a replica, both do, and log twice.
 //
 // An update's two transition tables are filled side by side, so that a row's place in one
 // is its place in the other. The plan that joins them is made when they are small, and used
@@ -22,7 +24,7 @@ import (
 // full join can only be hashed or merged, and OFFSET 0 keeps it one; of two single rows
 // there is nothing to join; and nothing is compiled for a plan that looked dear once.
 //
-// All are ENABLE ALWAYS: rows that logical replication brings count, too. The
+// The others are ENABLE ALWAYS, since whatever a replica writes counts, too. The
 // functions run as their owner, so that whoever writes the table needs no rights in
 // the schema tidemark, and with a search path that nobody can put anything on.
 
@@ -52,37 +54,43 @@ var (
 // capture is the statements that set up a table's triggers.
 func (t *table) capture() []string {
 	var out []string
-	for _, tr := range []trigger{t.onInsert(), t.onUpdate(), t.onChange(), t.onDelete(), t.onTruncate()} {
+	for _, tr := range []trigger{t.onInsert(), t.onUpdate(), t.onChange(), t.onDelete(), t.onTruncate(), t.onReplica()} {
 		fn := "tidemark." + tr.name + "_" + t.number()
 		out = append(out,
 			"CREATE OR REPLACE FUNCTION "+fn+"() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $tidemark$\n"+
 				"#variable_conflict use_variable\nDECLARE\n"+captureHead+tr.vars+"BEGIN\n  "+strings.Join(tr.body, ";\n  ")+
 				";\n  PERFORM pg_notify('tidemark', '');\n  RETURN NULL;\nEND $tidemark$",
 			"CREATE OR REPLACE TRIGGER tidemark_"+tr.name+" "+fmt.Sprintf(tr.event, t.name)+" EXECUTE FUNCTION "+fn+"()",
-			"ALTER TABLE "+t.name+" ENABLE ALWAYS TRIGGER tidemark_"+tr.name)
+			"ALTER TABLE "+t.name+" ENABLE "+captureFires["tidemark_"+tr.name]+" TRIGGER tidemark_"+tr.name)
 	}
 	return out
 }
 
-// captureNames are the triggers of every table.
-var captureNames = []string{"tidemark_chg", "tidemark_del", "tidemark_ins", "tidemark_trc", "tidemark_upd"}
+// captureFires are the triggers of every table, and in which sessions they fire.
+var captureFires = map[string]string{"tidemark_chg": "ALWAYS", "tidemark_del": "ALWAYS", "tidemark_ins": "ALWAYS", "tidemark_trc": "ALWAYS", "tidemark_upd": "ALWAYS",
+	"tidemark_rep": "REPLICA"}
 
-// captureMark begins the hash of a capture with all of captureNames. One without it is from
-// a build that had four: none for changes.
-const captureMark = "5-"
+// captureMarks begin the hash of a capture, and say how many triggers it has. One without
+// any is from a build that had four.
+var captureMarks = []string{"4-", "5-", "6-"}
 
 // captureHash names what capture says.
 func (t *table) captureHash() string {
 	sum := sha256.Sum256([]byte(strings.Join(t.capture(), ";\n")))
-	return captureMark + hex.EncodeToString(sum[:16])
+	return captureMarks[len(captureMarks)-1] + hex.EncodeToString(sum[:16])
 }
 
 // captureWhole is how many triggers the capture that stands has when none is missing.
 func (t *table) captureWhole() int {
-	if t.captured != "" && !strings.HasPrefix(t.captured, captureMark) {
-		return len(captureNames) - 1
+	for i, m := range captureMarks {
+		if strings.HasPrefix(t.captured, m) {
+			return 4 + i
+		}
 	}
-	return len(captureNames)
+	if t.captured != "" {
+		return 4
+	}
+	return len(captureFires)
 }
 
 // log logs rows of t: prefix names them, from is a FROM clause or "".
@@ -107,7 +115,7 @@ func (t *table) looseVar() string {
 }
 
 func noteOrphan(t *table) string {
-	return "INSERT INTO tidemark.orphan (tbl) VALUES (" + t.number() + ") ON CONFLICT DO NOTHING"
+	return crossing + ";\n    INSERT INTO tidemark.orphan (tbl) VALUES (" + t.number() + ") ON CONFLICT DO NOTHING"
 }
 
 func (t *table) onInsert() trigger {
@@ -116,8 +124,9 @@ func (t *table) onInsert() trigger {
 		t.noteOrphans()...)
 	if len(t.below) > 0 {
 		tr.vars = t.looseVar()
-		tr.body = append(tr.body, when("_loose", t.followAll("n.", entering, t.expr("n."), "tidemark_new AS n CROSS JOIN ")))
+		tr.body = append(tr.body, when("_loose", append([]string{crossing}, t.followAll("n.", entering, t.expr("n."), "tidemark_new AS n CROSS JOIN ")...)))
 	}
+	tr.body = append(tr.body, t.crosses()...)
 	return tr
 }
 
@@ -166,7 +175,7 @@ func (t *table) onChange() trigger {
 	tr.body = append([]string{
 		"IF _n = 1 THEN\n    " + t.log("n.", ledger.Update, mask, t.expr("n."), writing, one) +
 			";\n  ELSIF _n > 1 THEN\n    " + t.log("n.", ledger.Update, mask, t.expr("n."), writing, more) + ";\n  ELSE\n    RETURN NULL;\n  END IF", ifAny},
-		t.noteOrphans()...)
+		append(t.noteOrphans(), t.crosses()...)...)
 	return tr
 }
 
@@ -183,8 +192,10 @@ func (t *table) onUpdate() trigger {
 		"IF "+rekey+" THEN\n    "+t.bury("OLD.", "_was", "")+";\n    "+t.log("NEW.", ledger.Insert, "0", "_s", writing, "")+
 			";\n  ELSE\n    "+t.log("NEW.", ledger.Update, "_m", "_s", writing, "")+";\n  END IF")
 	if len(src) > 0 {
-		moved := append([]string{t.log("NEW.", ledger.Leave, "0", "_was", writing, "")}, t.followAll("NEW.", writing, "_was", "")...)
-		moved = append(moved, t.followAll("NEW.", entering, "_s", "")...)
+		moved := slices.Concat([]string{t.log("NEW.", ledger.Leave, "0", "_was", writing, "")}, t.followAll("NEW.", writing, "_was", ""), t.followAll("NEW.", entering, "_s", ""))
+		if len(t.below) > 0 {
+			moved = append([]string{crossing}, moved...)
+		}
 		tr.body = append(tr.body, when("_was <> _s", moved))
 	}
 	if t.scope.parent != nil {
@@ -192,9 +203,10 @@ func (t *table) onUpdate() trigger {
 	}
 	if to := t.targets(); len(to) > 0 {
 		tr.vars += t.looseVar()
-		gone := append(t.followAll("OLD.", writing, "_was", ""), t.followAll("NEW.", entering, "_s", "")...)
+		gone := slices.Concat([]string{crossing}, t.followAll("OLD.", writing, "_was", ""), t.followAll("NEW.", entering, "_s", ""))
 		tr.body = append(tr.body, when("_loose AND ("+t.changed(to, "OLD.", "NEW.")+")", gone))
 	}
+	tr.body = append(tr.body, t.crosses()...)
 	return tr
 }
 
@@ -205,8 +217,28 @@ func (t *table) onDelete() trigger {
 	tr.body = []string{t.bury("o.", t.past("o."), " FROM tidemark_old AS o"), ifAny}
 	if len(t.below) > 0 {
 		tr.vars = t.looseVar()
-		tr.body = append(tr.body, when("_loose", append(t.followAll("o.", writing, t.past("o."), "tidemark_old AS o CROSS JOIN "), noteOrphan(t))))
+		tr.body = append(tr.body, when("_loose", slices.Concat([]string{crossing}, t.followAll("o.", writing, t.past("o."), "tidemark_old AS o CROSS JOIN "), []string{noteOrphan(t)})))
 	}
+	tr.body = append(tr.body, t.crosses()...)
+	return tr
+}
+
+// onReplica logs row by row what triggers of statements do not see; onUpdate sees the rest.
+func (t *table) onReplica() trigger {
+	tr := trigger{name: "rep", event: "AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW WHEN (" + notBulk + ")"}
+	var put, drop []string
+	if t.scope.parent != nil {
+		put = append(put, when(t.expr("NEW.")+" = '"+ledger.Orphan+"'", []string{noteOrphan(t)}))
+	}
+	write := append([]string{t.log("NEW.", ledger.Insert, "0", t.expr("NEW."), writing, "")}, put...)
+	if len(t.below) > 0 {
+		write = slices.Concat(write, []string{crossing}, t.followAll("NEW.", entering, t.expr("NEW."), ""))
+		drop = slices.Concat([]string{crossing}, t.followAll("OLD.", writing, t.past("OLD."), ""), []string{noteOrphan(t)})
+	}
+	amend := append([]string{t.log("NEW.", ledger.Update, "CASE _m WHEN "+strconv.FormatInt(ledger.MaskSeen, 10)+" THEN 0 ELSE _m END", t.expr("NEW."), writing, " FROM (SELECT "+t.mask("OLD.", "NEW.")+") AS x (_m)")}, put...)
+	tr.body = []string{"IF TG_OP = 'INSERT' THEN\n    " + strings.Join(write, ";\n    ") +
+		";\n  ELSIF TG_OP = 'DELETE' THEN\n    " + strings.Join(append([]string{t.bury("OLD.", t.past("OLD."), "")}, drop...), ";\n    ") +
+		";\n  ELSIF OLD *<> NEW AND NOT (" + t.changed(t.apart(), "OLD.", "NEW.") + ") THEN\n    " + strings.Join(amend, ";\n    ") + ";\n  END IF"}
 	return tr
 }
 
