@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,10 +21,12 @@ import (
 //
 // So who moves a parent leaves a note of what was visible, and so does whoever may have
 // seen a parent as it no longer is. When the note is committed, all that it did not see,
-// and that had begun by then, is looked at: where an entry's scope is not the row's scope
-// now, or two of them wrote to one row, everybody concerned is told to look at the row
-// again. What is still under way is waited for by its transaction number, and by nothing
-// that goes on for other reasons. Whoever begins later sees the parent as it is.
+// and that had begun by then, is looked at: where a writer thought the row to be in another
+// scope than it is, or two of them wrote to one row, everybody concerned is told to look at
+// the row again. Where a row got another parent, but seems to stay in its scope, there are
+// entries for all below it which no reader sees, but which are looked at here (seeming).
+// What is still under way is waited for by its transaction number, and by nothing that goes
+// on for other reasons. Whoever begins later sees the parent as it is.
 //
 // "Had begun" holds for writers whose snapshot is not older than their transaction number:
 // those of READ COMMITTED. The hub's own are REPEATABLE READ, one at a time under the
@@ -43,6 +46,9 @@ const crossChannel = "tidemark_crossing"
 // crossing notes that rows below may be written at this moment by who sees another scope.
 // What it covers must be done by a later statement.
 const crossing = "INSERT INTO tidemark.crossing DEFAULT VALUES ON CONFLICT DO NOTHING;\n    PERFORM pg_notify('" + crossChannel + "', '')"
+
+// seeming is before the scope of entries that are only for following up.
+const seeming = "'" + ledger.Orphan + "' || "
 
 // crosses is crossing for writers whose snapshot may be older than what they write.
 func (t *table) crosses() []string {
@@ -141,17 +147,18 @@ func (t *tx) followUp() (pending bool, err error) {
 	}
 	told := int64(0)
 	for _, tb := range t.p.tables {
-		for _, q := range tb.followUpSQL(from != "") {
-			list := []any{points, int64(t.by.HLC)}
-			if from != "" {
-				list = append(list, from, to)
-			}
-			n, err := t.exec(q, list...)
-			if err != nil {
-				return true, fmt.Errorf("table %s: %w", tb.def.Name, err)
-			}
-			told += n
+		if tb.scope.parent == nil {
+			continue
 		}
+		list := []any{points, int64(t.by.HLC)}
+		if from != "" {
+			list = append(list, from, to)
+		}
+		n, err := t.exec(tb.followUpSQL(from != ""), list...)
+		if err != nil {
+			return true, fmt.Errorf("table %s: %w", tb.def.Name, err)
+		}
+		told += n
 	}
 	if _, err := t.exec(crossedSQL); err != nil {
 		return true, err
@@ -169,28 +176,41 @@ func (t *tx) followUp() (pending bool, err error) {
 	return pending, err
 }
 
-// followUpSQL logs, under all the scopes in question, the rows that some transactions
-// wrote as if they were in another scope than they are, or wrote both, and what is below
-// them. The transactions are parameter 1, an array, and perhaps those from parameter 3 up
-// to 4; it is the hub that logs, at the clock reading of parameter 2.
-func (t *table) followUpSQL(span bool) []string {
-	if t.scope.parent == nil {
-		return nil
-	}
-	entries := "SELECT key, scope, xid FROM tidemark.log WHERE tbl + 0 = " + t.number() + " AND key IS NOT NULL AND "
-	from := entries + "xid = ANY($1::text::xid8[])"
+// followUpSQL logs, under all the scopes in question, rows that some transactions wrote
+// as if they were in another scope than they are, rows that several of them wrote, and rows
+// below one that another of them moved: they may have been elsewhere when they were last
+// looked at. The transactions are parameter 1, an array, and perhaps those from parameter 3
+// up to 4; it is the hub that logs, at the clock reading of parameter 2.
+func (t *table) followUpSQL(span bool) string {
+	entries := "SELECT tbl, key, CASE WHEN scope LIKE '" + ledger.Orphan + "_%' THEN substr(scope, 2) ELSE scope END AS scope, xid, op, pos FROM tidemark.log WHERE key IS NOT NULL AND "
+	set := entries + "xid = ANY($1::text::xid8[])"
 	if span {
-		from += " UNION ALL " + entries + "xid >= $3::text::xid8 AND xid < $4::text::xid8"
+		set += " UNION ALL " + entries + "xid >= $3::text::xid8 AND xid < $4::text::xid8"
 	}
-	// key: of a row; scope: one that concerns it.
-	from = "(SELECT r.key, s.scope FROM (SELECT e.key, array_agg(DISTINCT e.scope) AS scopes, count(DISTINCT e.xid) AS writers FROM (" + from +
-		") AS e GROUP BY e.key) AS r LEFT JOIN LATERAL (SELECT " + t.expr("t.") + " AS scope FROM " + t.name + " AS t WHERE " + t.atLogKey("t.", "r.") +
-		" OFFSET 0) AS c ON true CROSS JOIN LATERAL (SELECT DISTINCT u.scope FROM unnest(r.scopes || c.scope) AS u (scope) WHERE u.scope NOT IN ('', '" + ledger.Orphan +
-		"')) AS s WHERE r.writers > 1 AND cardinality(r.scopes) > 1 OR NOT coalesce(c.scope, r.scopes[1]) = ANY(r.scopes)) AS n"
-	by := origin{strconv.Itoa(ledger.Hub), "$2::int8"}
-	out := []string{t.logInto("") + t.number() + ", n.key, " + strconv.Itoa(ledger.Follow) + ", 0, " + by.who + ", " + by.clock + ", n.scope FROM " + from}
-	for _, d := range t.below {
-		out = append(out, t.follow(d, "t.", by, "n.scope", from+" CROSS JOIN LATERAL (SELECT * FROM "+t.name+" AS t WHERE "+t.atLogKey("t.", "n.")+" OFFSET 0) AS t CROSS JOIN ", ""))
+	// Where each thought that a row came to be is in its last entry but for one that says
+	// where it left.
+	rows := "SELECT key, scope, xid, first_value(scope) OVER (PARTITION BY key, xid ORDER BY op = " + strconv.Itoa(ledger.Leave) + ", pos DESC) AS thought FROM e WHERE tbl = " + t.number()
+	with := []string{ // entries; rows of the table; who left a note, where; keys of rows below others' rows
+		"e AS MATERIALIZED (" + set + ")",
+		"r AS MATERIALIZED (SELECT key, array_agg(DISTINCT scope) AS scopes, array_agg(DISTINCT thought) AS thought, array_agg(DISTINCT xid) AS xids FROM (" + rows + ") AS e GROUP BY key)",
+		"h AS MATERIALIZED (SELECT DISTINCT tbl, key, xid FROM e WHERE xid IN (SELECT xid FROM tidemark.crossing))",
+		"u AS MATERIALIZED (" + t.belowOthersSQL() + ")",
 	}
-	return out
+	return "WITH " + strings.Join(with, ", ") + " " + t.logInto("") + t.number() + ", r.key, " + strconv.Itoa(ledger.Follow) + ", 0, " + strconv.Itoa(ledger.Hub) + ", $2::int8, s.scope FROM r" +
+		" LEFT JOIN LATERAL (SELECT " + t.expr("t.") + " AS scope FROM " + t.name + " AS t WHERE " + t.atLogKey("t.", "r.") + " OFFSET 0) AS c ON true" +
+		" CROSS JOIN LATERAL (SELECT DISTINCT x.scope FROM unnest(r.scopes || c.scope) AS x (scope) WHERE x.scope NOT IN ('', '" + ledger.Orphan + "')) AS s" +
+		" WHERE cardinality(r.xids) > 1 AND cardinality(r.scopes) > 1 OR c.scope <> ANY (r.thought) OR r.key IN (SELECT key FROM u)"
+}
+
+// belowOthersSQL reads, of the rows r, those below one in h that is by somebody else.
+func (t *table) belowOthersSQL() string {
+	from := "r CROSS JOIN LATERAL (SELECT * FROM " + t.name + " AS t WHERE " + t.atLogKey("t.", "r.") + " OFFSET 0) AS t"
+	var list []string
+	for c, me := t, "t."; c.scope.parent != nil; c = c.scope.parent {
+		p, up := c.scope.parent, fmt.Sprintf("_p%d.", len(list))
+		from += " JOIN " + p.name + " AS " + strings.TrimSuffix(up, ".") + " ON " + equals(p.pick(up, c.scope.to), c.pick(me, c.scope.from))
+		list = append(list, "SELECT r.key FROM "+from+" JOIN h ON h.tbl = "+p.number()+" AND h.key = ("+p.logKey(up)+" COLLATE \"C\") AND h.xid <> ALL (r.xids)")
+		me = up
+	}
+	return strings.Join(list, " UNION ALL ")
 }

@@ -315,7 +315,7 @@ func TestDays_AnOlderLogIsBroughtUpToDate(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	psql(t, dsn, `DROP INDEX tidemark.log_row; CREATE INDEX log_key ON tidemark.log (tbl, key); DROP TABLE tidemark.reopened; DROP FUNCTION tidemark.reopen, tidemark.gone;
+	psql(t, dsn, `DROP INDEX tidemark.log_row; CREATE INDEX log_key ON tidemark.log (tbl, key); DROP TABLE tidemark.reopened, tidemark.crossing; DROP FUNCTION tidemark.reopen, tidemark.gone;
 		UPDATE tidemark.meta SET value = '3' WHERE key = 'layout'`)
 	errs := make(chan error, 2)
 	for range cap(errs) {

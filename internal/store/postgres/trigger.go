@@ -193,8 +193,8 @@ func (t *table) onUpdate() trigger {
 			";\n  ELSE\n    "+t.log("NEW.", ledger.Update, "_m", "_s", writing, "")+";\n  END IF")
 	if len(src) > 0 {
 		moved := slices.Concat([]string{t.log("NEW.", ledger.Leave, "0", "_was", writing, "")}, t.followAll("NEW.", writing, "_was", ""), t.followAll("NEW.", entering, "_s", ""))
-		if len(t.below) > 0 {
-			moved = append([]string{crossing}, moved...)
+		if len(t.below) > 0 { // what seems to stay may not: see crossing.go
+			tr.body = append(tr.body, when(t.changed(src, "OLD.", "NEW."), []string{crossing, when("_was = _s", t.followAll("NEW.", writing, seeming+"_s", ""))}))
 		}
 		tr.body = append(tr.body, when("_was <> _s", moved))
 	}
