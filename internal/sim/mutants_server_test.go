@@ -10,7 +10,7 @@ var serverMutants = []mutant{
 		return prefix + "pos > " + a.add(m.pos)
 	}
 	s := prefix + "xid >= " + a.add(strconv.FormatUint(m.max, 10)) + "::text::xid8"`,
-		also: []patch{{"internal/store/postgres/cursor.go", `	s := from + "xid >= " + a.add(strconv.FormatUint(m.max, 10)) + "::text::xid8"
+		also: []patch{{"internal/store/postgres/cursor.go", `	s := from + "xid >= " + a.add(strconv.FormatUint(m.max, 10)) + "::text::xid8 AND xid <= '18446744073709551615'::xid8"
 	if len(m.open) > 0 {`, `	s := from + "pos > " + a.add(m.pos)
 	if len(m.open) > 1<<20 {`}},
 		play:   Lingering,
