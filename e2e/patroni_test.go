@@ -87,10 +87,7 @@ func (c *coast) hubs(t *testing.T) {
 			if err := os.MkdirAll(c.two.data, 0o700); err != nil {
 				t.Fatal(err)
 			}
-			if out, err := exec.Command("cp", "-a", "-t", c.two.data, filepath.Join(c.one.data, "tls"),
-				filepath.Join(c.one.data, "seal.key"), filepath.Join(c.one.data, "parcel.key")).CombinedOutput(); err != nil {
-				t.Fatalf("%v: %s", err, out)
-			}
+			giveKeys(t, c.one, c.two)
 			continue
 		}
 		c.two.startHub(t, "--config", conf)

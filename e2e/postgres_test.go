@@ -173,9 +173,7 @@ func postgresTown(t *testing.T, dsn string) (one, two *town) {
 	if _, errs, code := try(t, "hub", "--data", two.data, "--listen", two.listen, "--config", conf, "--database", dsn); code == 0 || !strings.Contains(errs, one.data) {
 		t.Fatalf("a second hub without the first one's keys: code %d: %s", code, errs)
 	}
-	if out, err := exec.Command("cp", "-a", "-t", two.data, filepath.Join(one.data, "tls"), filepath.Join(one.data, "seal.key"), filepath.Join(one.data, "parcel.key")).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	giveKeys(t, one, two)
 	two.startHub(t, "--database", dsn)
 	return one, two
 }
@@ -217,4 +215,12 @@ func TestPostgresVerbs(t *testing.T) {
 	eventually(t, 15*time.Second, "the other process takes the chores over", func() bool {
 		return strings.Contains(two.hub.log(), "does the chores")
 	})
+}
+
+// giveKeys copies a hub's keys to the directory of another process, as the guide says.
+func giveKeys(t *testing.T, from, to *town) {
+	t.Helper()
+	if out, err := exec.Command("cp", "-a", "-t", to.data, filepath.Join(from.data, "tls"), filepath.Join(from.data, "seal.key"), filepath.Join(from.data, "parcel.key")).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 }
