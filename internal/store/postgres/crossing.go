@@ -3,6 +3,7 @@ package postgresstore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,6 +47,9 @@ const crossChannel = "tidemark_crossing"
 // crossing notes that rows below may be written at this moment by who sees another scope.
 // What it covers must be done by a later statement.
 const crossing = "INSERT INTO tidemark.crossing DEFAULT VALUES ON CONFLICT DO NOTHING;\n    PERFORM pg_notify('" + crossChannel + "', '')"
+
+// noted are statements that follow rows below, after the note that covers them.
+func noted(list ...[]string) []string { return append([]string{crossing}, slices.Concat(list...)...) }
 
 // seeming is before the scope of entries that are only for following up.
 const seeming = "'" + ledger.Orphan + "' || "

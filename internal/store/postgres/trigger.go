@@ -124,7 +124,7 @@ func (t *table) onInsert() trigger {
 		t.noteOrphans()...)
 	if len(t.below) > 0 {
 		tr.vars = t.looseVar()
-		tr.body = append(tr.body, when("_loose", append([]string{crossing}, t.followAll("n.", entering, t.expr("n."), "tidemark_new AS n CROSS JOIN ")...)))
+		tr.body = append(tr.body, when("_loose", noted(t.followAll("n.", entering, t.expr("n."), "tidemark_new AS n CROSS JOIN "))))
 	}
 	tr.body = append(tr.body, t.crosses()...)
 	return tr
@@ -147,6 +147,14 @@ func (t *table) noteOrphans() []string {
 		noteOrphan(t) + ";\n    END IF;\n  END IF"}
 }
 
+// noteOrphaned is noteOrphan for one row, under its scope.
+func (t *table) noteOrphaned(scope string) []string {
+	if t.scope.parent == nil {
+		return nil
+	}
+	return []string{when(scope+" = '"+ledger.Orphan+"'", []string{noteOrphan(t)})}
+}
+
 // notBulk is the condition that capture is to log.
 const notBulk = "current_setting('tidemark.origin', true) IS DISTINCT FROM '" + originBulk + "'"
 
@@ -166,8 +174,7 @@ func (t *table) onChange() trigger {
 	side := func(table string) string {
 		return "(SELECT " + table + ".*, " + table + " AS tidemark_row, row_number() OVER () AS tidemark_at FROM " + table + ")"
 	}
-	seen := strconv.FormatInt(ledger.MaskSeen, 10)
-	mask := "CASE n.tidemark_mask WHEN " + seen + " THEN 0 ELSE n.tidemark_mask END"
+	mask := maskLogged("n.tidemark_mask")
 	what := t.mask("o.", "n.") + " AS tidemark_mask, " + t.changed(t.apart(), "o.", "n.") + " AS tidemark_apart"
 	one := " FROM (SELECT n.*, " + what + " FROM tidemark_old AS o CROSS JOIN tidemark_new AS n WHERE o.* *<> n.*) AS n WHERE NOT n.tidemark_apart"
 	more := " FROM (SELECT n.*, o.tidemark_row AS tidemark_was, " + what + " FROM " + side("tidemark_old") + " AS o FULL JOIN " + side("tidemark_new") +
@@ -194,16 +201,14 @@ func (t *table) onUpdate() trigger {
 	if len(src) > 0 {
 		moved := slices.Concat([]string{t.log("NEW.", ledger.Leave, "0", "_was", writing, "")}, t.followAll("NEW.", writing, "_was", ""), t.followAll("NEW.", entering, "_s", ""))
 		if len(t.below) > 0 { // what seems to stay may not: see crossing.go
-			tr.body = append(tr.body, when(t.changed(src, "OLD.", "NEW."), []string{crossing, when("_was = _s", t.followAll("NEW.", writing, seeming+"_s", ""))}))
+			tr.body = append(tr.body, when(t.changed(src, "OLD.", "NEW."), noted([]string{when("_was = _s", t.followAll("NEW.", writing, seeming+"_s", ""))})))
 		}
 		tr.body = append(tr.body, when("_was <> _s", moved))
 	}
-	if t.scope.parent != nil {
-		tr.body = append(tr.body, when("_s = '"+ledger.Orphan+"'", []string{noteOrphan(t)}))
-	}
+	tr.body = append(tr.body, t.noteOrphaned("_s")...)
 	if to := t.targets(); len(to) > 0 {
 		tr.vars += t.looseVar()
-		gone := slices.Concat([]string{crossing}, t.followAll("OLD.", writing, "_was", ""), t.followAll("NEW.", entering, "_s", ""))
+		gone := noted(t.followAll("OLD.", writing, "_was", ""), t.followAll("NEW.", entering, "_s", ""))
 		tr.body = append(tr.body, when("_loose AND ("+t.changed(to, "OLD.", "NEW.")+")", gone))
 	}
 	tr.body = append(tr.body, t.crosses()...)
@@ -217,7 +222,7 @@ func (t *table) onDelete() trigger {
 	tr.body = []string{t.bury("o.", t.past("o."), " FROM tidemark_old AS o"), ifAny}
 	if len(t.below) > 0 {
 		tr.vars = t.looseVar()
-		tr.body = append(tr.body, when("_loose", slices.Concat([]string{crossing}, t.followAll("o.", writing, t.past("o."), "tidemark_old AS o CROSS JOIN "), []string{noteOrphan(t)})))
+		tr.body = append(tr.body, when("_loose", noted(t.followAll("o.", writing, t.past("o."), "tidemark_old AS o CROSS JOIN "), []string{noteOrphan(t)})))
 	}
 	tr.body = append(tr.body, t.crosses()...)
 	return tr
@@ -226,16 +231,13 @@ func (t *table) onDelete() trigger {
 // onReplica logs row by row what triggers of statements do not see; onUpdate sees the rest.
 func (t *table) onReplica() trigger {
 	tr := trigger{name: "rep", event: "AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW WHEN (" + notBulk + ")"}
-	var put, drop []string
-	if t.scope.parent != nil {
-		put = append(put, when(t.expr("NEW.")+" = '"+ledger.Orphan+"'", []string{noteOrphan(t)}))
-	}
+	put, drop := t.noteOrphaned(t.expr("NEW.")), []string(nil)
 	write := append([]string{t.log("NEW.", ledger.Insert, "0", t.expr("NEW."), writing, "")}, put...)
 	if len(t.below) > 0 {
-		write = slices.Concat(write, []string{crossing}, t.followAll("NEW.", entering, t.expr("NEW."), ""))
-		drop = slices.Concat([]string{crossing}, t.followAll("OLD.", writing, t.past("OLD."), ""), []string{noteOrphan(t)})
+		write = append(write, noted(t.followAll("NEW.", entering, t.expr("NEW."), ""))...)
+		drop = noted(t.followAll("OLD.", writing, t.past("OLD."), ""), []string{noteOrphan(t)})
 	}
-	amend := append([]string{t.log("NEW.", ledger.Update, "CASE _m WHEN "+strconv.FormatInt(ledger.MaskSeen, 10)+" THEN 0 ELSE _m END", t.expr("NEW."), writing, " FROM (SELECT "+t.mask("OLD.", "NEW.")+") AS x (_m)")}, put...)
+	amend := append([]string{t.log("NEW.", ledger.Update, maskLogged("_m"), t.expr("NEW."), writing, " FROM (SELECT "+t.mask("OLD.", "NEW.")+") AS x (_m)")}, put...)
 	tr.body = []string{"IF TG_OP = 'INSERT' THEN\n    " + strings.Join(write, ";\n    ") +
 		";\n  ELSIF TG_OP = 'DELETE' THEN\n    " + strings.Join(append([]string{t.bury("OLD.", t.past("OLD."), "")}, drop...), ";\n    ") +
 		";\n  ELSIF OLD *<> NEW AND NOT (" + t.changed(t.apart(), "OLD.", "NEW.") + ") THEN\n    " + strings.Join(amend, ";\n    ") + ";\n  END IF"}
@@ -291,6 +293,11 @@ func (t *table) changed(list []int, was, now string) string {
 		parts[i] = t.cols[c].differs(was, now)
 	}
 	return strings.Join(parts, " OR ")
+}
+
+// maskLogged is a mask as the log has it: 0 when no bit stands for what changed.
+func maskLogged(mask string) string {
+	return "CASE " + mask + " WHEN " + strconv.FormatInt(ledger.MaskSeen, 10) + " THEN 0 ELSE " + mask + " END"
 }
 
 // mask is the columns that an update changed, as bits. A change beyond the bits
