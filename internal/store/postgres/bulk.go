@@ -83,7 +83,7 @@ func (u *bundle) send(e *logging) (err error) {
 	if u.keyed, err = u.keys(); err != nil {
 		return err
 	}
-	if e.many && u.copied(e.t) {
+	if e.many && u.copied() {
 		if err := e.send(); err != nil {
 			return err
 		}

@@ -26,6 +26,7 @@ type relation struct {
 	numbers  map[int]int  // pg_attribute.attnum to index in Columns
 	sequence []bool       // parallel to Columns: filled from a sequence
 	amends   bool         // triggers of the app may write another row than they are given
+	ruled    bool         // it may have rules, which rewrite INSERT but not COPY
 }
 
 // ident is the table's name for SQL.
@@ -93,12 +94,12 @@ func (cat *cataloguing) tables(names []string) error {
 	err := cat.query(`SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text,
 			c.relispartition, EXISTS (SELECT 1 FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)), row_security_active(c.oid),
 			EXISTS (SELECT 1 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'
-				AND t.tgtype & 3 = 3 AND t.tgtype & 20 <> 0 AND p.pronamespace <> coalesce(to_regnamespace('tidemark'), 0::oid))
+				AND t.tgtype & 3 = 3 AND t.tgtype & 20 <> 0 AND p.pronamespace <> coalesce(to_regnamespace('tidemark'), 0::oid)), c.relhasrules
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE lower(c.relname) = ANY($1::text[]) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND pg_table_is_visible(c.oid)
 			AND n.nspname NOT IN ('tidemark', 'pg_catalog', 'information_schema')
 		ORDER BY c.relname`, func(r *row) error {
-		rel := &relation{OID: uint32(r.int(0)), Schema: r.text(1), Name: r.text(2), numbers: map[int]int{}, amends: r.bool(8)}
+		rel := &relation{OID: uint32(r.int(0)), Schema: r.text(1), Name: r.text(2), numbers: map[int]int{}, amends: r.bool(8), ruled: r.bool(9)}
 		rel.def.Name = rel.Name
 		rel.kind(r.text(3), r.text(4), r.bool(5) || r.bool(6), r.bool(7))
 		low := strings.ToLower(rel.def.Name)

@@ -19,8 +19,8 @@ const copyFrom = 100
 
 // copied reports whether the rows can go by COPY, and should. It knows no rules; and bytes
 // would travel as twice as many digits.
-func (u *bundle) copied(t *tx) bool {
-	return len(u.ops) >= copyFrom && len(u.ops[0].puts) == len(u.t.cols) && !t.seen.ruled && u.kind == change.Insert &&
+func (u *bundle) copied() bool {
+	return len(u.ops) >= copyFrom && len(u.ops[0].puts) == len(u.t.cols) && !u.t.rel.ruled && u.kind == change.Insert &&
 		!slices.ContainsFunc(u.t.cols, func(c column) bool { return c.class == classBlob })
 }
 
@@ -65,29 +65,10 @@ func (c *column) appendCopy(buf []byte, arg any) []byte {
 	case float64:
 		return strconv.AppendFloat(buf, v, 'g', -1, 64)
 	case string:
-		return appendEscaped(buf, v)
+		return append(buf, escaped.Replace(v)...)
 	}
 	return append(buf, `\N`...)
 }
 
-// appendEscaped appends a text for COPY.
-func appendEscaped(buf []byte, s string) []byte {
-	for {
-		i := strings.IndexAny(s, "\\\t\n\r")
-		if i < 0 {
-			return append(buf, s...)
-		}
-		buf = append(append(buf, s[:i]...), '\\')
-		switch s[i] {
-		case '\t':
-			buf = append(buf, 't')
-		case '\n':
-			buf = append(buf, 'n')
-		case '\r':
-			buf = append(buf, 'r')
-		default:
-			buf = append(buf, s[i])
-		}
-		s = s[i+1:]
-	}
-}
+// escaped is a text for COPY.
+var escaped = strings.NewReplacer("\\", `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`)

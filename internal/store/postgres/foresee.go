@@ -26,7 +26,6 @@ var _ hub.Foreseer = (*tx)(nil)
 type foresight struct {
 	blind   bool // this Update did what makes all that was read worthless
 	calm    bool // nothing makes writes do more than they say: see calmSQL
-	ruled   bool // some table has rules, which rewrite INSERT but not COPY
 	unknown map[change.TxID]bool
 	came    map[change.TxID]bool // what this Update itself took in
 	rows    map[string]*knownRow // by op.id
@@ -48,8 +47,7 @@ const severalWriters = -2
 
 // calmSQL is whether writes of this connection do no more than they say: no row may hang
 // in the air, and foreign keys are on.
-const calmSQL = `SELECT current_setting('session_replication_role') = 'origin' AND NOT EXISTS (SELECT FROM tidemark.orphan),
-	EXISTS (SELECT FROM pg_class WHERE oid = ANY($1::int8[]::oid[]) AND relhasrules)`
+const calmSQL = `SELECT current_setting('session_replication_role') = 'origin' AND NOT EXISTS (SELECT FROM tidemark.orphan)`
 
 // Foresee implements hub.Foreseer.
 func (t *tx) Foresee(txs []*change.Transaction) error {
@@ -67,7 +65,7 @@ func (t *tx) Foresee(txs []*change.Transaction) error {
 	}
 	t.haste.ops = slices.Grow(t.haste.ops, min(n, opsKept))
 	b := &pgx.Batch{}
-	b.Queue(calmSQL, t.p.oidArg()).Query(answers(func(r *row) error { f.calm, f.ruled = r.bool(0), r.bool(1); return nil }))
+	b.Queue(calmSQL).Query(answers(func(r *row) error { f.calm = r.bool(0); return nil }))
 	t.foreseeIDs(b, txs)
 	want := t.wanted(txs)
 	for _, w := range want.rows {

@@ -136,10 +136,10 @@ func (r *refreshing) same(rules *rule.Rules, schema *change.Schema, lost map[str
 	return r.old != nil && ledger.Same(&r.old.rules, rules) && ledger.Same(&r.old.schema, schema) && maps.Equal(r.old.lost, lost)
 }
 
-// versionSQL names the state of some tables in the catalogue: their names, columns,
-// and triggers.
+// versionSQL names the state of some tables in the catalogue: their names, whether they
+// have rules, columns, and triggers.
 const versionSQL = `(SELECT count(*) || ':' || coalesce(sum(xmin::text::int8), 0) FROM pg_attribute WHERE attrelid = ANY($1::int8[]::oid[]))
-	|| '/' || (SELECT coalesce(string_agg(relname, ',' ORDER BY oid), '') FROM pg_class WHERE oid = ANY($1::int8[]::oid[]))
+	|| '/' || (SELECT coalesce(string_agg(relname || ' ' || relhasrules, ',' ORDER BY oid), '') FROM pg_class WHERE oid = ANY($1::int8[]::oid[]))
 	|| '/' || (SELECT count(*) || ':' || coalesce(sum(xmin::text::int8), 0) FROM pg_trigger WHERE tgrelid = ANY($1::int8[]::oid[]) AND NOT tgisinternal)`
 
 func version(ctx context.Context, c *pgx.Conn, p *plan) (v string, err error) {
