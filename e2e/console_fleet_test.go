@@ -41,9 +41,9 @@ func TestConsole_Fleet(t *testing.T) {
 		}
 	}
 	after := resident(t, c.hub)
-	const most = 110 << 20
-	eventually(t, time.Minute, "the memory that the login took is given back", func() bool { return resident(t, c.hub) < most })
-	t.Logf("%d devices; the hub's resident memory: %d MB after its start, %d MB after the measurement, then %d MB", *devices, before>>20, after>>20, resident(t, c.hub)>>20)
+	const most = 110 << 20 // about 66 MB is usual, 145 MB while the login's memory is kept
+	eventually(t, time.Minute, "the hub's own memory is below 110 MiB", func() bool { return resident(t, c.hub) < most })
+	t.Logf("%d devices; the hub's own memory: %d MB after its start, %d MB after the measurement, then %d MB", *devices, before>>20, after>>20, resident(t, c.hub)>>20)
 }
 
 // seedFleet puts down devices as a fleet has them: most are well, some are not.
@@ -98,7 +98,8 @@ func oneOf(i int, now time.Time, cur change.Cursor) *hub.Device {
 	return d
 }
 
-// resident is a process's resident memory, in bytes.
+// resident is a process's own resident memory, in bytes: without the pages of its
+// binary, which are the machine's to keep.
 func resident(t *testing.T, p *proc) uint64 {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(p.cmd.Process.Pid), "status"))
@@ -107,7 +108,7 @@ func resident(t *testing.T, p *proc) uint64 {
 	}
 	for line := range strings.Lines(string(text)) {
 		var kib uint64
-		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &kib); err == nil {
+		if _, err := fmt.Sscanf(line, "RssAnon: %d kB", &kib); err == nil {
 			return kib << 10
 		}
 	}

@@ -165,11 +165,10 @@ const tidyEvery = 5 * time.Second
 
 // tidy gives back what passwords took, in one piece: left to itself the process keeps
 // twice that for as long as it has little else to do.
-func (f *front) tidy(book *people.Book) error {
+func tidy(book *people.Book) {
 	if book.Spent() {
 		debug.FreeOSMemory()
 	}
-	return nil
 }
 
 // serveFront serves people until ctx ends.
@@ -185,7 +184,7 @@ func (h *Hub) serveFront(ctx context.Context) {
 	})
 	h.wait.Go(func() { h.care(ctx, chore{"note how the fleet is", sampleEvery, f.service.Sample}) })
 	h.wait.Go(func() {
-		h.care(ctx, chore{"give memory back", tidyEvery, func(context.Context) error { return f.tidy(h.office.People) }})
+		h.care(ctx, chore{"give memory back", tidyEvery, func(context.Context) error { tidy(h.office.People); return nil }})
 	})
 	h.wait.Go(func() {
 		h.care(ctx, chore{"tell who watches", flushEvery, func(context.Context) error { f.service.Stirred(); return nil }})

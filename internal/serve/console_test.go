@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -199,4 +201,31 @@ func TestAHubThatCannotStartSaysNotWhereItIs(t *testing.T) {
 	if at, err := cfg.Dir.ReadEndpoint(); err == nil {
 		t.Errorf("the hub is said to be at %s", at.URL)
 	}
+}
+
+// A password costs 64 MiB. Without the tidying they would be kept until two minutes
+// later, or as the collector's headroom for longer.
+func TestMemoryOfPasswordsIsGivenBack(t *testing.T) {
+	w := newWorld(t)
+	h, _, _ := w.front(ConsoleOff)
+	debug.FreeOSMemory() // what the tests before left
+	before := held()
+	if _, err := h.office.People.Login(t.Context(), "nobody", "a password of nobody", ""); err == nil {
+		t.Fatal("nobody logged in")
+	}
+	spent := held()
+	if spent < before+48<<20 {
+		t.Fatalf("a password took %d MiB: this test looks at the wrong thing", (spent-before)>>20)
+	}
+	tidy(h.office.People)
+	if after := held(); after > before+16<<20 {
+		t.Errorf("held: %d MiB before a login, %d MiB after it, %d MiB after the tidying", before>>20, spent>>20, after>>20)
+	}
+}
+
+// held is the memory that this process's heap has from the system, in bytes.
+func held() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapSys - m.HeapReleased
 }
