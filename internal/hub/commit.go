@@ -18,10 +18,11 @@ type committer struct {
 
 // A job is one caller's part of a shared commit.
 type job struct {
-	run  func(tx Tx) error // may run more than once; the last run counts
-	size int               // operations
-	err  error
-	wake chan bool // true: done, false: lead
+	run   func(tx Tx) error // may run more than once; the last run counts
+	ahead *Ahead            // what it will ask for; nil: no telling
+	size  int               // operations
+	err   error
+	wake  chan bool // true: done, false: lead
 }
 
 // do runs the job in some Update, alone or with others, and returns its own
@@ -114,11 +115,24 @@ func (h *Hub) share(ctx context.Context, fn func(Tx) error) error {
 	return h.queue.do(ctx, h.store, h.limits.Group, &job{size: 1, run: fn})
 }
 
-// together runs jobs in one Update, and gives all of them its error.
+// together runs jobs in one Update, and gives all of them its error. First come those that
+// do not tell what they will ask for: what a store keeps back for the others would have to
+// be written before.
 func together(ctx context.Context, store Store, group []*job) error {
+	inOrder := make([]*job, 0, len(group))
+	for _, told := range []bool{false, true} {
+		for _, j := range group {
+			if told == (j.ahead != nil) {
+				inOrder = append(inOrder, j)
+			}
+		}
+	}
 	err := store.Update(ctx, func(tx Tx) error {
 		tx.Again()
-		for _, j := range group {
+		if err := foresee(tx, inOrder); err != nil {
+			return err
+		}
+		for _, j := range inOrder {
 			if err := j.run(tx); err != nil {
 				return err
 			}

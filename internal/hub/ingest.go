@@ -59,16 +59,13 @@ func (h *Hub) take(ctx context.Context, txs []*change.Transaction, m *wire.Push,
 		if err := b.accept(m); err != nil {
 			return err
 		}
-		if err := b.foresee(txs); err != nil {
-			return err
-		}
 		if err := b.ingest(txs); err != nil {
 			return err
 		}
 		return b.countWaits()
 	}
 	err := h.renew(ctx, func() error {
-		return h.queue.do(ctx, h.store, h.limits.Group, &job{size: size, run: run})
+		return h.queue.do(ctx, h.store, h.limits.Group, &job{size: size, run: run, ahead: aheadOf(txs)})
 	})
 	if err != nil {
 		return nil, err
@@ -86,7 +83,7 @@ type batch struct {
 	now    time.Time
 	dev    *Device
 	rights rights
-	start  change.Cursor // the hub's state before this batch
+	start  change.Cursor // the hub's state before this batch; see startOf
 	stands map[change.Cursor]standing
 	cols   map[*string]columnMap
 	scopes map[rowID]rule.ScopeID // of parents, while no parent moves
@@ -121,7 +118,7 @@ func (h *Hub) batchFor(tx Tx, dev *Device) (*batch, error) {
 	if err := h.standstill(); err != nil {
 		return nil, err
 	}
-	start, err := tx.Cursor()
+	start, err := startOf(tx)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ var serverMutants = []mutant{
 		file:   "internal/store/postgres/cursor.go",
 		before: `		if lives[i].Epoch != c.Epoch {`,
 		after:  `		if i < len(lives)-1 {`,
-		also:   []patch{{"internal/store/postgres/cursor.go", `	if known != m.nonce {`, `	if known != m.nonce && m.pos < 0 {`}},
+		also:   []patch{{"internal/store/postgres/cursor.go", `	if a.m.max > 0 && a.known != a.m.nonce {`, `	if a.m.max > 0 && a.known != a.m.nonce && a.m.pos < 0 {`}},
 		play:   Rollbacks,
 		server: true,
 	},

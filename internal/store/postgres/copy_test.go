@@ -146,7 +146,7 @@ func TestCopiedLogKnowsScopes(t *testing.T) {
 		err := fast.Update(t.Context(), func(x hub.Tx) error {
 			tx := x.(*txOf)
 			runs++
-			if err := tx.Foresee(asTransactions(list)); err != nil {
+			if err := tx.Foresee(&hub.Ahead{Txs: asTransactions(list)}); err != nil {
 				return err
 			}
 			for i, d := range list {

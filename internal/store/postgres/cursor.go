@@ -27,6 +27,10 @@ type moment struct {
 }
 
 // token is the moment as text: max, pos, nonce and open, in hexadecimal.
+//
+// Its form never changes. Processes of two versions serve the same devices while a hub is
+// upgraded, and after that was taken back: one that cannot read a text which its seal
+// proves was given out takes it for a state that the database lost, and stops the hub.
 func (m *moment) token() string {
 	b := make([]byte, 0, 48)
 	b = strconv.AppendUint(b, m.max, 16)
@@ -247,47 +251,83 @@ func (v *view) Check(since change.Cursor) error {
 
 // check returns the cursor's moment.
 func (v *view) check(since change.Cursor) (moment, error) {
+	if a, ok := v.checked[since]; ok {
+		return a.m, a.verdict()
+	}
 	if err := v.sync(); err != nil {
 		return moment{}, err
 	}
-	lives, err := v.lineage()
+	a, ask, err := v.claim(since)
 	if err != nil {
 		return moment{}, err
 	}
-	m, err := parse(lives, since)
-	if err != nil {
-		return moment{}, err
-	}
-	floor, err := v.floor()
-	if err != nil {
-		return moment{}, err
-	}
-	if !m.covers(&floor) || v.before(lives, since) {
-		return moment{}, hub.ErrBelowFloor
-	}
-	if m.max == 0 {
-		return m, nil
-	}
-	m = v.near(m)
-	known := int64(-1)
-	if m.max == floor.max && m.pos == floor.pos {
-		known = floor.nonce
-	} else {
-		last := v.near(moment{max: m.max - 1})
-		var a args
-		err := v.query("SELECT nonce FROM tidemark.log WHERE "+last.since("", &a)+"xid = "+a.add(strconv.FormatUint(last.max, 10))+"::text::xid8 AND pos = "+a.add(m.pos)+"::int8",
-			func(r *row) error {
-				known = r.int(0)
-				return nil
-			}, a.list...)
-		if err != nil {
+	if ask {
+		var list args
+		if err := v.query(v.nonceSQL(&a.m, &list), func(r *row) error {
+			a.known = r.int(0)
+			return nil
+		}, list.list...); err != nil {
 			return moment{}, fmt.Errorf("check cursor: %w", err)
 		}
 	}
-	if known != m.nonce {
-		return moment{}, hub.ErrOtherHistory
+	v.note(since, a)
+	return a.m, a.verdict()
+}
+
+// A claim is what a cursor says of the log, and what the log says to it. It stays so as
+// long as the snapshot does.
+type claim struct {
+	m     moment
+	known int64 // the nonce of the entry that m names; -1: there is none
+}
+
+func (a *claim) verdict() error {
+	if a.m.max > 0 && a.known != a.m.nonce {
+		return hub.ErrOtherHistory
 	}
-	return m, nil
+	return nil
+}
+
+// claim reads a cursor. ask is whether the log is to be asked for what is known.
+func (v *view) claim(since change.Cursor) (a *claim, ask bool, err error) {
+	lives, err := v.lineage()
+	if err != nil {
+		return nil, false, err
+	}
+	m, err := parse(lives, since)
+	if err != nil {
+		return nil, false, err
+	}
+	floor, err := v.floor()
+	if err != nil {
+		return nil, false, err
+	}
+	if !m.covers(&floor) || v.before(lives, since) {
+		return nil, false, hub.ErrBelowFloor
+	}
+	a = &claim{m: m, known: -1}
+	if m.max == 0 {
+		return a, false, nil
+	}
+	a.m = v.near(m)
+	if m.max == floor.max && m.pos == floor.pos {
+		a.known = floor.nonce
+		return a, false, nil
+	}
+	return a, true, nil
+}
+
+// nonceSQL reads the nonce of the entry that a moment names.
+func (v *view) nonceSQL(m *moment, a *args) string {
+	last := v.near(moment{max: m.max - 1})
+	return "SELECT nonce FROM tidemark.log WHERE " + last.since("", a) + "xid = " + a.add(strconv.FormatUint(last.max, 10)) + "::text::xid8 AND pos = " + a.add(m.pos) + "::int8"
+}
+
+func (v *view) note(since change.Cursor, a *claim) {
+	if v.checked == nil {
+		v.checked = map[change.Cursor]*claim{}
+	}
+	v.checked[since] = a
 }
 
 // before reports whether a cursor is from before transactions were counted anew.

@@ -15,19 +15,19 @@ import (
 )
 
 // What taking a transaction in asks the database one by one, each a trip there and back,
-// Foresee reads for a whole batch at once: whether it is known, the rows that it changes
-// and points at, and who touched them. The snapshot stands still, so that what was read
-// holds until this very Update writes: each write puts its own row right here too, or
-// forgets it when only the database knows what became of it.
+// Foresee reads for all the pushes of a shared commit at once: whether it is known, the rows
+// that it changes and points at, who touched them, and what the hub keeps of devices and
+// chains. The snapshot stands still, so that what was read holds until this very Update
+// writes: each write puts its own row right here too, or forgets it when only the database
+// knows what became of it. What is kept of devices and chains is in books.go.
 
 var _ hub.Foreseer = (*tx)(nil)
 
-// foresight is what is known without asking.
+// foresight is what is known of rows and transactions without asking.
 type foresight struct {
 	blind   bool // this Update did what makes all that was read worthless
 	calm    bool // nothing makes writes do more than they say: see calmSQL
 	unknown map[change.TxID]bool
-	came    map[change.TxID]bool // what this Update itself took in
 	rows    map[string]*knownRow // by op.id
 	undo    []undone             // what rows held before each write
 	touched map[touchKey][]touch
@@ -50,24 +50,36 @@ const severalWriters = -2
 const calmSQL = `SELECT current_setting('session_replication_role') = 'origin' AND NOT EXISTS (SELECT FROM tidemark.orphan)`
 
 // Foresee implements hub.Foreseer.
-func (t *tx) Foresee(txs []*change.Transaction) error {
+func (t *tx) Foresee(a *hub.Ahead) error {
 	f := &t.seen
-	if f.blind {
+	if f.blind || f.unknown != nil || t.wrote {
 		return nil
 	}
 	n := 0
-	for _, x := range txs {
+	for _, x := range a.Txs {
 		n += len(x.Ops)
 	}
-	if f.unknown == nil {
-		f.unknown, f.rows, f.touched = make(map[change.TxID]bool, len(txs)), make(map[string]*knownRow, n), map[touchKey][]touch{}
-		f.numbers, f.writers = map[change.Incarnation]int64{}, make(map[string]int64, n)
-	}
+	f.unknown, f.rows, f.touched = make(map[change.TxID]bool, len(a.Txs)), make(map[string]*knownRow, n), map[touchKey][]touch{}
+	f.numbers, f.writers = map[change.Incarnation]int64{}, make(map[string]int64, n)
 	t.haste.ops = slices.Grow(t.haste.ops, min(n, opsKept))
+	t.books.progress = map[change.Incarnation]hub.Progress{}
+	begun, err := t.Cursor()
+	if err != nil {
+		return err
+	}
 	b := &pgx.Batch{}
 	b.Queue(calmSQL).Query(answers(func(r *row) error { f.calm = r.bool(0); return nil }))
-	t.foreseeIDs(b, txs)
-	want := t.wanted(txs)
+	t.foreseeIDs(b, a.Txs)
+	t.books.foresee(b, a)
+	want := t.wanted(a.Txs)
+	asked := t.foreseeBases(b, want.touched)
+	if err := t.c.SendBatch(t.ctx, b).Close(); err != nil {
+		return fmt.Errorf("read ahead: %w", err)
+	}
+	for c, a := range asked {
+		t.note(c, a)
+	}
+	b = &pgx.Batch{}
 	for _, w := range want.rows {
 		t.foreseeRows(b, w)
 	}
@@ -76,10 +88,39 @@ func (t *tx) Foresee(txs []*change.Transaction) error {
 			return err
 		}
 	}
-	if err := t.c.SendBatch(t.ctx, b).Close(); err != nil {
-		return fmt.Errorf("read ahead: %w", err)
+	if b.Len() > 0 {
+		if err := t.c.SendBatch(t.ctx, b).Close(); err != nil {
+			return fmt.Errorf("read ahead: %w", err)
+		}
 	}
+	t.begun = begun
 	return t.foreseeParents(want.rows)
+}
+
+// Begun implements hub.Foreseer.
+func (t *tx) Begun() (c change.Cursor, clean, ok bool) { return t.begun, !t.wrote, !t.begun.IsZero() }
+
+// foreseeBases asks what the log says to the cursors that edits were made on.
+func (t *tx) foreseeBases(b *pgx.Batch, bases map[change.Cursor]map[*table]*wish) map[change.Cursor]*claim {
+	asked := make(map[change.Cursor]*claim, len(bases))
+	for base := range bases {
+		if base.IsZero() || t.checked[base] != nil {
+			continue
+		}
+		a, ask, err := t.claim(base)
+		if err != nil {
+			continue // whoever checks it will hear so
+		}
+		if asked[base] = a; !ask {
+			continue
+		}
+		var list args
+		b.Queue(t.nonceSQL(&a.m, &list), list.list...).Query(answers(func(r *row) error {
+			a.known = r.int(0)
+			return nil
+		}))
+	}
+	return asked
 }
 
 // forget drops what is known, for the rest of this Update.
@@ -101,9 +142,10 @@ func (t *tx) foreseeIDs(b *pgx.Batch, txs []*change.Transaction) {
 	ids, incs := make([][]byte, len(txs)), [][]byte(nil)
 	for i, x := range txs {
 		ids[i] = x.ID[:]
-		t.seen.unknown[x.ID] = !t.seen.came[x.ID]
+		t.seen.unknown[x.ID] = true
 		if _, ok := t.seen.numbers[x.Incarnation]; !ok {
 			t.seen.numbers[x.Incarnation] = ledger.Nobody
+			t.books.progress[x.Incarnation] = hub.Progress{}
 			incs = append(incs, x.Incarnation[:])
 		}
 	}
@@ -111,9 +153,12 @@ func (t *tx) foreseeIDs(b *pgx.Batch, txs []*change.Transaction) {
 		delete(t.seen.unknown, change.TxID(r.blob(0)))
 		return nil
 	}))
-	b.Queue(`SELECT inc, id FROM tidemark.origin WHERE inc = ANY($1::bytea[])`, incs).Query(answers(func(r *row) error {
+	b.Queue(`SELECT inc, id, seq, sum FROM tidemark.origin WHERE inc = ANY($1::bytea[])`, incs).Query(answers(func(r *row) error {
 		inc, id := change.Incarnation(r.blob(0)), r.int(1)
 		t.seen.numbers[inc] = id
+		p := hub.Progress{Seq: uint64(r.int(2))}
+		copy(p.Sum[:], r.blob(3))
+		t.books.progress[inc] = p
 		if t.origins == nil {
 			t.origins = ledger.Origins{}
 		}
@@ -403,17 +448,6 @@ func (t *tx) Known(id change.TxID) (*hub.Received, error) {
 		return nil, fmt.Errorf("transaction %s: %w", id, hub.ErrNotFound)
 	}
 	return t.view.Known(id)
-}
-
-// received notes what the journal holds from here on.
-func (t *tx) received(list []hub.Received) {
-	if t.seen.came == nil {
-		t.seen.came = map[change.TxID]bool{}
-	}
-	for i := range list {
-		t.seen.came[list[i].ID] = true
-		delete(t.seen.unknown, list[i].ID)
-	}
 }
 
 // Touched implements hub.View. What the asker itself wrote in this Update does not count.

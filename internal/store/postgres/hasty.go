@@ -72,10 +72,14 @@ func (t *tx) catchUp() error {
 			return err
 		}
 	}
-	if t.haste.open {
-		t.haste.open = false
-		t.set(&t.haste.point)
+	if !t.haste.open {
+		return nil
 	}
+	if err := t.keep(); err != nil { // as in Savepoint
+		return err
+	}
+	t.haste.open = false
+	t.set(&t.haste.point)
 	return nil
 }
 

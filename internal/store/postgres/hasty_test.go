@@ -66,7 +66,7 @@ func take(t *testing.T, s *Store, list []deed, ahead bool) (runs int, errs []err
 		runs++
 		errs = nil
 		if ahead {
-			if err := tx.(hub.Foreseer).Foresee(asTransactions(list)); err != nil {
+			if err := tx.(hub.Foreseer).Foresee(&hub.Ahead{Txs: asTransactions(list)}); err != nil {
 				return err
 			}
 		}
@@ -165,7 +165,7 @@ func TestForeseenRowsFollowWrites(t *testing.T) {
 		return row[2].Str()
 	}
 	err := s.Update(t.Context(), func(tx hub.Tx) error {
-		if err := tx.(hub.Foreseer).Foresee(asTransactions(deeds[1:])); err != nil {
+		if err := tx.(hub.Foreseer).Foresee(&hub.Ahead{Txs: asTransactions(deeds[1:])}); err != nil {
 			return err
 		}
 		_ = tx.Savepoint(func() error {
@@ -212,7 +212,7 @@ func TestForeseenTouches(t *testing.T) {
 		x.Bases = []change.Cursor{base}
 	}
 	err := s.Update(t.Context(), func(tx hub.Tx) error {
-		if err := tx.(hub.Foreseer).Foresee(txs); err != nil {
+		if err := tx.(hub.Foreseer).Foresee(&hub.Ahead{Txs: txs}); err != nil {
 			return err
 		}
 		for _, row := range [][2]string{{"customer", "c1"}, {"visit", "v1"}, {"customer", "c3"}} {

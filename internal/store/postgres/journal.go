@@ -1,7 +1,6 @@
 package postgresstore
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -11,94 +10,12 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
 
-// Receive implements hub.Tx. One uuid may come once for each place in a chain:
-// copies of a file hand in the same transaction under incarnations of their own.
-func (t *tx) Receive(list []hub.Received) error {
-	if len(list) == 0 {
-		return nil
+// lastMark is the last mark given. Nobody else gives one meanwhile.
+func (t *tx) lastMark() (int64, error) {
+	if t.books.marked {
+		return t.books.mark, nil
 	}
-	batch, err := t.seal(list)
-	if err != nil {
-		return err
-	}
-	mark, err := t.mark()
-	if err != nil {
-		return err
-	}
-	authors, err := t.enter(list, batch, mark)
-	if err != nil {
-		return err
-	}
-	t.received(list)
-	mark += int64(len(list))
-	for _, r := range ledger.Furthest(list) {
-		_, err := t.exec(`UPDATE tidemark.origin SET device = $1::bytea, seq = $2::int8, sum = $3::bytea WHERE inc = $4::bytea AND seq < $2::int8`,
-			r.Device[:], int64(r.Seq), r.Sum[:], r.Inc[:])
-		if err != nil {
-			return fmt.Errorf("move progress: %w", err)
-		}
-	}
-	if err := t.setMark(mark); err != nil {
-		return err
-	}
-	return t.notchFor(authors)
-}
-
-// enter writes the journal's rows, in one statement, and returns the authors' numbers.
-func (t *tx) enter(list []hub.Received, batch, mark int64) (authors []int64, err error) {
-	n := len(list)
-	authors = make([]int64, n)
-	ids, sums, contents := make([][]byte, n), make([][]byte, n), make([][]byte, n)
-	seqs, states, dates, reasons := make([]int64, n), make([]int64, n), make([]int64, n), make([]string, n)
-	for i := range list {
-		r := &list[i]
-		if authors[i], err = t.number(r.Inc); err != nil {
-			return nil, err
-		}
-		ids[i], sums[i], contents[i] = r.ID[:], r.Sum[:], r.Content[:]
-		seqs[i], states[i], dates[i], reasons[i] = int64(r.Seq), int64(r.Status), r.At.UnixMilli(), r.Reason
-	}
-	_, err = t.exec(`INSERT INTO tidemark.tx (mark, id, inc, seq, sum, content, batch, idx, status, reason, at)
-		SELECT $1::int8 + n.i, n.id, n.inc, n.seq, n.sum, n.content, $2::int8, n.i - 1, n.status, n.reason, n.at FROM unnest($3::bytea[], $4::int4[],
-			$5::int8[], $6::bytea[], $7::bytea[], $8::int2[], $9::text[], $10::int8[]) WITH ORDINALITY AS n (id, inc, seq, sum, content, status, reason, at, i)`,
-		mark, batch, ids, authors, seqs, sums, contents, states, reasons, dates)
-	if err != nil {
-		return nil, fmt.Errorf("journal %d transactions, %s the first: %w", n, list[0].ID, err)
-	}
-	return authors, nil
-}
-
-// seal keeps the transactions themselves, as one compressed batch. While it is made the
-// server writes what was kept back.
-func (t *tx) seal(list []hub.Received) (batch int64, err error) {
-	var body []byte
-	var fault error
-	made := make(chan struct{})
-	go func() {
-		defer close(made)
-		body, fault = ledger.Seal(list)
-	}()
-	err = t.put()
-	<-made
-	if err = errors.Join(err, fault); err != nil {
-		return 0, err
-	}
-	err = t.query(`INSERT INTO tidemark.batch (body) VALUES ($1::bytea) RETURNING id`, func(r *row) error {
-		batch = r.int(0)
-		return nil
-	}, body)
-	if err != nil {
-		return 0, fmt.Errorf("journal %d transactions: %w", len(list), err)
-	}
-	return batch, nil
-}
-
-// mark is the last mark given.
-func (v *view) mark() (int64, error) {
-	if err := v.sync(); err != nil {
-		return 0, err
-	}
-	m, err := meta(v.ctx, v.c, metaMark)
+	m, err := meta(t.ctx, t.c, metaMark)
 	if err != nil || m == "" {
 		return 0, err
 	}
@@ -109,7 +26,9 @@ func (v *view) mark() (int64, error) {
 	return n, nil
 }
 
+// setMark notes the last mark given.
 func (t *tx) setMark(n int64) error {
+	t.books.mark, t.books.marked = n, true // if a savepoint's end undoes it, some are never given
 	return setMeta(t.ctx, t.c, metaMark, strconv.FormatInt(n, 10))
 }
 
@@ -129,7 +48,7 @@ func (t *tx) Decide(id change.TxID, status hub.Status, reason string) error {
 	if len(rows) == 0 {
 		return fmt.Errorf("decide transaction %s: %w", id, hub.ErrNotFound)
 	}
-	next, err := t.mark()
+	next, err := t.lastMark() // all is sent: rows were read
 	if err != nil {
 		return err
 	}

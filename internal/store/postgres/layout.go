@@ -176,9 +176,10 @@ func meta(ctx context.Context, c *pgx.Conn, key string) (v string, err error) {
 	return v, nil
 }
 
+const setMetaSQL = `INSERT INTO tidemark.meta (key, value) VALUES ($1::text, $2::text) ON CONFLICT (key) DO UPDATE SET value = excluded.value`
+
 func setMeta(ctx context.Context, c *pgx.Conn, key, v string) error {
-	_, err := exec(ctx, c, `INSERT INTO tidemark.meta (key, value) VALUES ($1::text, $2::text)
-		ON CONFLICT (key) DO UPDATE SET value = excluded.value`, key, v)
+	_, err := exec(ctx, c, setMetaSQL, key, v)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", key, err)
 	}

@@ -167,7 +167,10 @@ func (s *Store) Begin(ctx context.Context, mode change.BranchMode) (change.Branc
 // of other outcomes, under marks that this database never gave: those to come must be
 // newer than all of them.
 func (t *tx) retell() error {
-	last, err := t.mark()
+	if err := t.whole(); err != nil {
+		return err
+	}
+	last, err := t.lastMark()
 	if err != nil {
 		return err
 	}

@@ -74,7 +74,7 @@ func (s *Store) countAnew(ctx context.Context, c *pgx.Conn, lives int) error {
 		return fmt.Errorf("empty the change log: %w", err)
 	}
 	t := &tx{view: view{s: s, ctx: ctx, c: c}}
-	t.flush = t.put
+	t.flush = t.whole
 	if err := setMeta(ctx, c, metaReset, strconv.Itoa(lives)); err != nil {
 		return err
 	}

@@ -46,8 +46,8 @@ func (a *args) between(kind, prefix, after string) string {
 	} else {
 		q += ` AND id > ` + a.add(after) + `::text`
 	}
-	if n := len(prefix) - 1; n >= 0 {
-		q += ` AND id < ` + a.add(prefix[:n]+string(prefix[n]+1)) + `::text`
+	if prefix != "" {
+		q += ` AND id < ` + a.add(beyond(prefix)) + `::text`
 	}
 	return q
 }
@@ -72,8 +72,8 @@ func (v *view) RecordsBack(kind, prefix, before string, limit int) ([]hub.Record
 	q := `SELECT id, body FROM tidemark.record WHERE kind = ` + a.add(kind) + `::text`
 	if prefix != "" {
 		q += ` AND id >= ` + a.add(prefix) + `::text`
-		if n := len(prefix) - 1; before == "" || before > prefix[:n]+string(prefix[n]+1) {
-			before = prefix[:n] + string(prefix[n]+1)
+		if end := beyond(prefix); before == "" || before > end {
+			before = end
 		}
 	}
 	if before != "" {
@@ -89,23 +89,3 @@ func (v *view) RecordsBack(kind, prefix, before string, limit int) ([]hub.Record
 	}
 	return out, nil
 }
-
-// PutRecord implements hub.Tx. It does not ring for those who Wait.
-func (t *tx) PutRecord(kind, id string, body []byte) error {
-	var err error
-	if body == nil {
-		_, err = t.exec(stampSQL+`DELETE FROM tidemark.record WHERE kind = $1::text AND id = $2::text`, kind, id)
-	} else {
-		_, err = t.exec(stampSQL+`INSERT INTO tidemark.record (kind, id, body) VALUES ($1::text, $2::text, $3::bytea)
-			ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body`, kind, id, body)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s %s: %w", kind, id, err)
-	}
-	return nil
-}
-
-// stampSQL stamps a kind, once in a transaction: what a savepoint's end undoes is stamped
-// again. It is random: transactions are counted anew when another server takes over.
-const stampSQL = `WITH stamped AS (INSERT INTO tidemark.record AS r (kind, id, body) VALUES ('` + hub.KindStamp + `', $1::text, uuid_send(gen_random_uuid()))
-	ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body WHERE r.xmin <> pg_current_xact_id()::xid) `

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/rule"
@@ -61,16 +63,27 @@ func (m *moment) stirredSQL(a *args) string {
 
 // notchFor is notch for the authors of some transactions, by their numbers.
 func (t *tx) notchFor(authors []int64) error {
+	if err := t.whole(); err != nil {
+		return err
+	}
+	b := &pgx.Batch{}
+	if err := t.queueNotches(b, authors); err != nil {
+		return err
+	}
+	if err := t.c.SendBatch(t.ctx, b).Close(); err != nil {
+		return fmt.Errorf("write the change log: %w", err)
+	}
+	return nil
+}
+
+// queueNotches adds the statements of notchFor.
+func (t *tx) queueNotches(b *pgx.Batch, authors []int64) error {
 	if err := t.ready(); err != nil {
 		return err
 	}
-	_, err := t.exec(`INSERT INTO tidemark.log (tbl, op, mask, origin, hlc, scope) SELECT 0, $1::int2, 0, a, $2::int8, '' FROM (SELECT DISTINCT unnest($3::int4[])) AS d (a)`,
+	t.wrote = true
+	b.Queue(`INSERT INTO tidemark.log (tbl, op, mask, origin, hlc, scope) SELECT 0, $1::int2, 0, a, $2::int8, '' FROM (SELECT DISTINCT unnest($3::int4[])) AS d (a)`,
 		int64(ledger.Touch), int64(t.by.HLC), authors)
-	if err == nil {
-		_, err = t.exec(`SELECT pg_notify('tidemark', '')`)
-	}
-	if err != nil {
-		return fmt.Errorf("write the change log: %w", err)
-	}
+	b.Queue(`SELECT pg_notify('tidemark', '')`)
 	return nil
 }

@@ -36,13 +36,16 @@ type tx struct {
 
 	seen  foresight
 	haste haste
+	books books
+	begun change.Cursor // what Foresee found; zero: it was not called
+	wrote bool          // something that the log tells of
 }
 
 var _ hub.Tx = (*tx)(nil)
 
 func newTx(s *Store, ctx context.Context, c *pgx.Conn) *tx {
 	t := &tx{view: view{s: s, ctx: ctx, c: c, p: s.plan.Load()}}
-	t.flush = t.put
+	t.flush = t.whole
 	return t
 }
 
@@ -58,6 +61,9 @@ func (t *tx) Savepoint(fn func() error) error {
 		if err := t.put(); err != nil {
 			return err
 		}
+	}
+	if err := t.keep(); err != nil { // what a savepoint undoes must not be more than its own
+		return err
 	}
 	p := t.begin()
 	t.set(&p)
@@ -163,11 +169,23 @@ func (t *tx) ready() error {
 	return t.As(change.Incarnation{}, 0)
 }
 
+// whole sends all that is kept back.
+func (t *tx) whole() error {
+	if err := t.put(); err != nil {
+		return err
+	}
+	if t.depth > 0 { // then nothing else is
+		return nil
+	}
+	return t.keep()
+}
+
 // exec runs a statement after what is kept back.
 func (t *tx) exec(sql string, args ...any) (int64, error) {
-	if err := t.put(); err != nil {
+	if err := t.whole(); err != nil {
 		return 0, err
 	}
+	t.wrote = true
 	return exec(t.ctx, t.c, sql, args...)
 }
 
@@ -189,7 +207,11 @@ func (t *tx) notch() error {
 
 // end completes the transaction.
 func (t *tx) end() error {
+	t.books.sealAhead()
 	if err := t.finish(0); err != nil {
+		return err
+	}
+	if err := t.keep(); err != nil {
 		return err
 	}
 	if t.fault != nil {

@@ -29,6 +29,8 @@ type view struct {
 	promoted string   // the timeline, when no life belongs to it: see promoted.go
 	pinned   *witness // of a replica: what it shows at least
 	sealed   []seal   // the days of the log that are over, see day.go
+
+	checked map[change.Cursor]*claim // cursors that were looked at
 }
 
 var _ hub.View = (*view)(nil)
@@ -45,7 +47,7 @@ func (v *view) open() error {
 		v.reset, v.shown = int(r.int(3)), r.text(5)
 		timeline, noted = r.text(6), r.text(7)
 		return v.goBy(r.text(8), r.int(9))
-	}, v.p.oidArg(), l.known, l.tick, l.name)
+	}, l.known, l.tick, l.name)
 	if err != nil {
 		return fmt.Errorf("begin snapshot: %w", err)
 	}

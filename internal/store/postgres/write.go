@@ -47,6 +47,7 @@ func (t *tx) Write(e hub.Effect) error {
 	}
 	o := op{t: tb, e: e, by: t.by, id: tb.rowID(e.Key)}
 	t.learn(&o)
+	t.wrote = true
 	t.ops = append(t.ops, o)
 	if len(t.ops) >= opsKept {
 		return t.put()

@@ -32,7 +32,7 @@ func Run(t *testing.T, open Open) {
 		{"Scope", scope}, {"ScopeMove", scopeMove}, {"ScopeVia", scopeVia}, {"ScopeParent", scopeParent},
 		{"ScopeReplaced", scopeReplaced}, {"ScopeArrival", scopeArrival}, {"ScopeRekey", scopeRekey},
 		{"Tombstone", tombstone}, {"TombstoneCascade", tombstoneCascade}, {"Touch", touch},
-		{"Cursor", cursor}, {"Prune", prune}, {"Journal", journal}, {"TrapD22_CopiesOfOneFile", journalCopy}, {"Outcome", outcome}, {"Record", record}, {"Stamp", stamp},
+		{"Cursor", cursor}, {"Prune", prune}, {"Journal", journal}, {"TrapD22_CopiesOfOneFile", journalCopy}, {"Outcome", outcome}, {"Record", record}, {"Stamp", stamp}, {"Books", books},
 		{"Wait", wait}, {"Refresh", refresh}, {"Dropped", dropped},
 		{"Lineage", lineage}, {"LineageCursors", lineageCursors}, {"LineageMarks", lineageMarks},
 		{"TrapS1_ReplaceDeletesSilently", onlySQLite(trapS1)}, {"TrapS7_DeleteWithoutWhere", trapS7}, {"TrapS8_KeyChange", trapS8},
