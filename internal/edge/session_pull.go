@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -160,6 +161,7 @@ func (s *Session) pull(emit emitFunc, wait bool) error {
 		}
 	}
 	m.Known = m.Cursor == s.told && !m.Cursor.IsZero()
+	m.Brief = s.welcome.Brief && m.Scopes == s.welcome.Scopes
 	s.pulling, s.echo = true, m.Echo
 	return emit(m)
 }
@@ -218,7 +220,11 @@ func (s *Session) delta(m *wire.Delta, emit emitFunc) error {
 	if err != nil {
 		return err
 	}
-	in := &incoming{each: each, next: m.Next, seal: m.Seal, outcomes: m.Outcomes, mark: m.Mark, echo: s.echo}
+	next, err := s.next(m)
+	if err != nil {
+		return err
+	}
+	in := &incoming{each: each, next: next, seal: m.Seal, outcomes: m.Outcomes, mark: m.Mark, echo: s.echo}
 	if p := s.stage.plan; p != nil && s.stage.at.Done {
 		in.full, in.echo, in.evict = p.Full, true, p.Evict
 		in.scoped, in.grants, in.scopes = true, p.Grants, p.Scopes
@@ -226,6 +232,17 @@ func (s *Session) delta(m *wire.Delta, emit emitFunc) error {
 	}
 	s.ready = in
 	return s.install(emit)
+}
+
+// next is where the file stands after a delta's last part.
+func (s *Session) next(m *wire.Delta) (change.Cursor, error) {
+	if !m.Still {
+		return m.Next, nil
+	}
+	if s.told.IsZero() {
+		return s.told, errors.New("the hub says that nothing moved since a state that this session did not name")
+	}
+	return s.told, nil
 }
 
 // install applies what is staged whole. A file that the application keeps locked

@@ -1,5 +1,10 @@
 package hub
 
+import "github.com/tidemark-sync/tidemark/change"
+
+// Seal is what the hub gives out with a cursor.
+func Seal(h *Hub, device change.DeviceID, c change.Cursor) []byte { return h.seal(device, c) }
+
 // Waiting reports whether some session is in Wait.
 func Waiting(h *Hub) bool {
 	h.bellMu.Lock()

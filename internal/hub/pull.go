@@ -80,7 +80,7 @@ func (s *Session) answer(ctx context.Context, m *wire.Pull, emit func(wire.Messa
 			moved = true
 			return emit(again)
 		}
-		d := &deltas{session: s, emit: emit, echo: m.Echo}
+		d := &deltas{session: s, emit: emit, echo: m.Echo, still: m.Brief && m.Known}
 		next, moved, err = d.send(ctx, v, m.Cursor, scopes, m.Outcome, empty)
 		told.at, told.mark, told.list = next, d.mark, scopes
 		return err
@@ -178,6 +178,7 @@ type deltas struct {
 	session *Session
 	emit    func(wire.Message) error
 	echo    bool // rows that only the reader touched come, too
+	still   bool // the reader need not be told again where its Hello said that it stands
 	rows    []*change.Rows
 	size    int
 	last    []byte // the last part's body, when all was read for everybody
@@ -209,6 +210,7 @@ func (d *deltas) send(ctx context.Context, v View, since change.Cursor, scopes [
 		}
 		last.Outcomes = append(last.Outcomes, r)
 	}
+	last.Still = d.still && last.Next == d.session.hello.At
 	d.session.tenure.given = last.Next
 	moved = d.sent || len(d.rows) > 0 || d.last != nil || len(outcomes) > 0
 	if !moved && !empty {

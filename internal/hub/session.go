@@ -71,6 +71,9 @@ func (s *Session) receive(ctx context.Context, m wire.Message, emit func(wire.Me
 		if m.Known {
 			m.Cursor = s.hello.At
 		}
+		if m.Brief {
+			m.Scopes = s.Reads()
+		}
 		return s.pull(ctx, m, emit)
 	case *wire.Fetch:
 		return s.fetch(ctx, m, emit)
@@ -114,7 +117,7 @@ func (s *Session) greet(ctx context.Context, m *wire.Hello, emit func(wire.Messa
 	}
 	now := s.hub.clock.Now()
 	w := &wire.Welcome{Protocol: min(m.Max, wire.MaxProtocol), Hub: s.hub.name, Clock: now,
-		MaxFrame: uint32(s.hub.limits.Frame), MaxTx: uint32(s.hub.limits.Tx), Unpack: s.unpack()}
+		MaxFrame: uint32(s.hub.limits.Frame), MaxTx: uint32(s.hub.limits.Tx), Unpack: s.unpack(), Brief: true}
 	s.pushed, s.carted = gathering{}, gathering{}
 	var dev *Device
 	var place standpoint

@@ -62,10 +62,10 @@ func (r *frameReader) message(f *pb.Frame) Message {
 		return &PushResult{Durable: p.GetDurable(), Results: r.results(p.GetResults()), Fork: p.GetFork()}
 	case *pb.Frame_Pull:
 		p := body.Pull
-		return &Pull{Cursor: cursorIn(p.GetCursor()), Scopes: r.hash(p.GetScopes()), Outcome: p.GetOutcome(), Wait: p.GetWait(), Echo: p.GetEcho(), Known: p.GetKnown(), Seen: cursorIn(p.GetSeen())}
+		return &Pull{Cursor: cursorIn(p.GetCursor()), Scopes: r.hash(p.GetScopes()), Outcome: p.GetOutcome(), Wait: p.GetWait(), Echo: p.GetEcho(), Known: p.GetKnown(), Brief: p.GetBrief(), Seen: cursorIn(p.GetSeen())}
 	case *pb.Frame_Delta:
 		p := body.Delta
-		return &Delta{Body: p.GetBody(), Last: p.GetLast(), Next: cursorIn(p.GetNext()), Outcomes: r.results(p.GetOutcomes()), Mark: p.GetMark(), Seal: p.GetSeal()}
+		return &Delta{Body: p.GetBody(), Last: p.GetLast(), Next: cursorIn(p.GetNext()), Outcomes: r.results(p.GetOutcomes()), Mark: p.GetMark(), Seal: p.GetSeal(), Still: p.GetStill()}
 	case *pb.Frame_Rebase:
 		p := body.Rebase
 		return &Rebase{Full: p.GetFull(), Reason: p.GetReason(), Grants: r.grants(p.GetGrants()), Scopes: r.hash(p.GetScopes()), Salvage: p.GetSalvage()}
@@ -144,7 +144,7 @@ func (r *frameReader) welcome(p *pb.Welcome) *Welcome {
 	m := &Welcome{
 		Protocol: p.GetProtocol(), Hub: p.GetHub(), Epoch: change.Epoch(p.GetEpoch()), Clock: timeIn(p.GetClock()),
 		Grants: r.grants(p.GetGrants()), Scopes: r.hash(p.GetScopes()), MaxFrame: p.GetMaxFrame(), MaxTx: p.GetMaxTx(),
-		Progress: p.GetProgress(), Sum: r.hash(p.GetSum()), Lineage: lineageIn(p.GetLineage()), AskShape: p.GetAskShape(), Lacks: p.GetLacks(),
+		Progress: p.GetProgress(), Sum: r.hash(p.GetSum()), Lineage: lineageIn(p.GetLineage()), AskShape: p.GetAskShape(), Lacks: p.GetLacks(), Brief: p.GetBrief(),
 	}
 	r.bytes(m.Device[:], p.GetDevice(), "device id")
 	if u := p.GetUnpack(); u != nil {

@@ -47,7 +47,7 @@ func ToFrame(m Message) (*pb.Frame, error) {
 		return &pb.Frame{Body: &pb.Frame_Pull{Pull: pullOut(m)}}, nil
 	case *Delta:
 		return &pb.Frame{Body: &pb.Frame_Delta{Delta: &pb.Delta{
-			Body: m.Body, Last: m.Last, Next: cursorOut(m.Next), Outcomes: resultsOut(m.Outcomes), Mark: m.Mark, Seal: m.Seal}}}, nil
+			Body: m.Body, Last: m.Last, Next: nextOut(m), Outcomes: resultsOut(m.Outcomes), Mark: m.Mark, Seal: m.Seal, Still: m.Still}}}, nil
 	case *Rebase:
 		return &pb.Frame{Body: &pb.Frame_Rebase{Rebase: &pb.Rebase{
 			Full: m.Full, Reason: human(m.Reason), Grants: grantsOut(m.Grants), Scopes: hashOut(m.Scopes), Salvage: m.Salvage}}}, nil
@@ -131,7 +131,7 @@ func welcomeOut(m *Welcome) (*pb.Welcome, error) {
 	out := &pb.Welcome{
 		Protocol: m.Protocol, Hub: human(m.Hub), Epoch: uint64(m.Epoch), Clock: timeOut(m.Clock),
 		Grants: grantsOut(m.Grants), Scopes: hashOut(m.Scopes), MaxFrame: m.MaxFrame, MaxTx: m.MaxTx,
-		Progress: m.Progress, Sum: hashOut(m.Sum), Lineage: lineageOut(m.Lineage), AskShape: m.AskShape, Lacks: m.Lacks,
+		Progress: m.Progress, Sum: hashOut(m.Sum), Lineage: lineageOut(m.Lineage), AskShape: m.AskShape, Lacks: m.Lacks, Brief: m.Brief,
 	}
 	if !m.Device.IsZero() {
 		out.Device = m.Device[:]
@@ -155,7 +155,10 @@ func welcomeOut(m *Welcome) (*pb.Welcome, error) {
 }
 
 func pullOut(m *Pull) *pb.Pull {
-	out := &pb.Pull{Scopes: hashOut(m.Scopes), Outcome: m.Outcome, Wait: m.Wait, Echo: m.Echo, Known: m.Known}
+	out := &pb.Pull{Outcome: m.Outcome, Wait: m.Wait, Echo: m.Echo, Known: m.Known, Brief: m.Brief}
+	if !m.Brief {
+		out.Scopes = hashOut(m.Scopes)
+	}
 	if !m.Seen.IsZero() {
 		out.Seen = cursorOut(m.Seen)
 	}
@@ -163,6 +166,13 @@ func pullOut(m *Pull) *pb.Pull {
 		out.Cursor = cursorOut(m.Cursor)
 	}
 	return out
+}
+
+func nextOut(m *Delta) *pb.Cursor {
+	if m.Still {
+		return nil
+	}
+	return cursorOut(m.Next)
 }
 
 func stubOut(m *Stub) *pb.Stub {

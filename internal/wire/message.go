@@ -101,6 +101,9 @@ type Welcome struct {
 	AskShape bool
 	// Lacks says that the hub does not know Hello.Newest: it was set back since.
 	Lacks bool
+	// Brief says that the hub takes a brief Pull in this session. It holds for this very
+	// process: another one, that the next session meets, may be older.
+	Brief bool
 }
 
 // Setup is what an edge must know to serve a file.
@@ -171,6 +174,9 @@ type Pull struct {
 	// Known says that Cursor is Hello.At: it does not travel again. Only to a hub that
 	// sealed it, for an older one does not know of this.
 	Known bool
+	// Brief says that Scopes is the session's Welcome.Scopes: it does not travel again. Only
+	// to a hub that said Welcome.Brief. The Delta that answers may be Still.
+	Brief bool
 	// Seen is the newest state that fetched rows show which wait for this pull; zero
 	// when there are none. They are worthless when the hub was set back behind it.
 	Seen change.Cursor
@@ -184,6 +190,9 @@ type Delta struct {
 	Outcomes []TxResult    // with Last
 	Mark     uint64        // with Last
 	Seal     []byte        // of Next, for Hello.Seal; with Last
+	// Still says that Next is Hello.At: it does not travel again. Only in an answer to a
+	// Pull that is Brief and Known.
+	Still bool
 }
 
 // Rebase answers Pull when the cursor cannot be served: hub → edge. The edge

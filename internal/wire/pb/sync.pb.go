@@ -1173,6 +1173,7 @@ type Welcome struct {
 	Device        []byte                 `protobuf:"bytes,14,opt,name=device,proto3" json:"device,omitempty"`                      // whom the file belongs to from now on; none: as it said
 	AskShape      bool                   `protobuf:"varint,15,opt,name=ask_shape,json=askShape,proto3" json:"ask_shape,omitempty"` // the hub wants to know the schema that Hello named
 	Lacks         bool                   `protobuf:"varint,16,opt,name=lacks,proto3" json:"lacks,omitempty"`                       // the hub never heard of Hello's newest
+	Brief         bool                   `protobuf:"varint,17,opt,name=brief,proto3" json:"brief,omitempty"`                       // the hub takes a brief pull
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1315,6 +1316,13 @@ func (x *Welcome) GetAskShape() bool {
 func (x *Welcome) GetLacks() bool {
 	if x != nil {
 		return x.Lacks
+	}
+	return false
+}
+
+func (x *Welcome) GetBrief() bool {
+	if x != nil {
+		return x.Brief
 	}
 	return false
 }
@@ -1680,6 +1688,7 @@ type Pull struct {
 	Echo          bool                   `protobuf:"varint,5,opt,name=echo,proto3" json:"echo,omitempty"`
 	Known         bool                   `protobuf:"varint,6,opt,name=known,proto3" json:"known,omitempty"` // the cursor is that of the session's Hello
 	Seen          *Cursor                `protobuf:"bytes,7,opt,name=seen,proto3" json:"seen,omitempty"`    // newest state that fetched rows show, which wait for this pull
+	Brief         bool                   `protobuf:"varint,8,opt,name=brief,proto3" json:"brief,omitempty"` // the scopes are those of the session's Welcome, and the answer may be still; only to a hub that takes it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1763,6 +1772,13 @@ func (x *Pull) GetSeen() *Cursor {
 	return nil
 }
 
+func (x *Pull) GetBrief() bool {
+	if x != nil {
+		return x.Brief
+	}
+	return false
+}
+
 type Delta struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Body          []byte                 `protobuf:"bytes,1,opt,name=body,proto3" json:"body,omitempty"`
@@ -1770,7 +1786,8 @@ type Delta struct {
 	Next          *Cursor                `protobuf:"bytes,3,opt,name=next,proto3" json:"next,omitempty"`
 	Outcomes      []*TxResult            `protobuf:"bytes,4,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
 	Mark          uint64                 `protobuf:"varint,5,opt,name=mark,proto3" json:"mark,omitempty"`
-	Seal          []byte                 `protobuf:"bytes,6,opt,name=seal,proto3" json:"seal,omitempty"` // with next
+	Seal          []byte                 `protobuf:"bytes,6,opt,name=seal,proto3" json:"seal,omitempty"`    // with next
+	Still         bool                   `protobuf:"varint,7,opt,name=still,proto3" json:"still,omitempty"` // next is the cursor of the session's Hello; only for a brief pull that knows it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1845,6 +1862,13 @@ func (x *Delta) GetSeal() []byte {
 		return x.Seal
 	}
 	return nil
+}
+
+func (x *Delta) GetStill() bool {
+	if x != nil {
+		return x.Still
+	}
+	return false
 }
 
 type Rebase struct {
@@ -3288,7 +3312,7 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\x05epoch\x18\x01 \x01(\x06R\x05epoch\x12'\n" +
 	"\x04fork\x18\x02 \x01(\v2\x13.tidemark.v1.CursorR\x04fork\x12\x12\n" +
 	"\x04mode\x18\x03 \x01(\tR\x04mode\x12\x0e\n" +
-	"\x02at\x18\x04 \x01(\x03R\x02at\"\xda\x03\n" +
+	"\x02at\x18\x04 \x01(\x03R\x02at\"\xf0\x03\n" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x10\n" +
 	"\x03hub\x18\x02 \x01(\tR\x03hub\x12\x14\n" +
@@ -3306,7 +3330,8 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\alineage\x18\r \x03(\v2\x13.tidemark.v1.BranchR\alineage\x12\x16\n" +
 	"\x06device\x18\x0e \x01(\fR\x06device\x12\x1b\n" +
 	"\task_shape\x18\x0f \x01(\bR\baskShape\x12\x14\n" +
-	"\x05lacks\x18\x10 \x01(\bR\x05lacks\"P\n" +
+	"\x05lacks\x18\x10 \x01(\bR\x05lacks\x12\x14\n" +
+	"\x05brief\x18\x11 \x01(\bR\x05brief\"P\n" +
 	"\x06Unpack\x12\x18\n" +
 	"\aencoded\x18\x01 \x01(\x04R\aencoded\x12\x18\n" +
 	"\adecoded\x18\x02 \x01(\x04R\adecoded\x12\x12\n" +
@@ -3333,7 +3358,7 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"PushResult\x12\x18\n" +
 	"\adurable\x18\x01 \x01(\x04R\adurable\x12/\n" +
 	"\aresults\x18\x02 \x03(\v2\x15.tidemark.v1.TxResultR\aresults\x12\x12\n" +
-	"\x04fork\x18\x03 \x01(\bR\x04fork\"\xcc\x01\n" +
+	"\x04fork\x18\x03 \x01(\bR\x04fork\"\xe2\x01\n" +
 	"\x04Pull\x12+\n" +
 	"\x06cursor\x18\x01 \x01(\v2\x13.tidemark.v1.CursorR\x06cursor\x12\x16\n" +
 	"\x06scopes\x18\x02 \x01(\fR\x06scopes\x12\x18\n" +
@@ -3341,14 +3366,16 @@ const file_tidemark_v1_sync_proto_rawDesc = "" +
 	"\x04wait\x18\x04 \x01(\bR\x04wait\x12\x12\n" +
 	"\x04echo\x18\x05 \x01(\bR\x04echo\x12\x14\n" +
 	"\x05known\x18\x06 \x01(\bR\x05known\x12'\n" +
-	"\x04seen\x18\a \x01(\v2\x13.tidemark.v1.CursorR\x04seen\"\xb3\x01\n" +
+	"\x04seen\x18\a \x01(\v2\x13.tidemark.v1.CursorR\x04seen\x12\x14\n" +
+	"\x05brief\x18\b \x01(\bR\x05brief\"\xc9\x01\n" +
 	"\x05Delta\x12\x12\n" +
 	"\x04body\x18\x01 \x01(\fR\x04body\x12\x12\n" +
 	"\x04last\x18\x02 \x01(\bR\x04last\x12'\n" +
 	"\x04next\x18\x03 \x01(\v2\x13.tidemark.v1.CursorR\x04next\x121\n" +
 	"\boutcomes\x18\x04 \x03(\v2\x15.tidemark.v1.TxResultR\boutcomes\x12\x12\n" +
 	"\x04mark\x18\x05 \x01(\x04R\x04mark\x12\x12\n" +
-	"\x04seal\x18\x06 \x01(\fR\x04seal\"\x92\x01\n" +
+	"\x04seal\x18\x06 \x01(\fR\x04seal\x12\x14\n" +
+	"\x05still\x18\a \x01(\bR\x05still\"\x92\x01\n" +
 	"\x06Rebase\x12\x12\n" +
 	"\x04full\x18\x01 \x01(\bR\x04full\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12*\n" +
