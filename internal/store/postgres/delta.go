@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/tidemark-sync/tidemark/change"
+	"github.com/tidemark-sync/tidemark/internal/hub"
 	"github.com/tidemark-sync/tidemark/internal/rule"
 	"github.com/tidemark-sync/tidemark/internal/store/ledger"
 )
@@ -20,7 +21,7 @@ func (v *view) Delta(since change.Cursor, self change.Incarnation, scopes []rule
 	if err != nil {
 		return err
 	}
-	touched, err := v.touchedTables(&m, scopes)
+	touched, err := v.stirredTables(&m, origin, scopes)
 	if err != nil {
 		return err
 	}
@@ -35,28 +36,53 @@ func (v *view) Delta(since change.Cursor, self change.Incarnation, scopes []rule
 	return nil
 }
 
-// origin is an incarnation's number; originNone for the hub itself, whose
+// origin is an incarnation's number; ledger.Nobody for the hub itself, whose
 // entries nobody filters, and for one that never wrote.
 func (v *view) origin(inc change.Incarnation) (int64, error) {
 	if inc.IsZero() {
 		return ledger.Nobody, nil
 	}
-	id := int64(ledger.Nobody)
-	err := v.query(`SELECT id FROM tidemark.origin WHERE inc = $1::bytea`, func(r *row) error {
-		id = r.int(0)
+	c, err := v.chain(inc)
+	return c.id, err
+}
+
+// A chain is what is known of an incarnation's transactions.
+type chain struct {
+	id       int64 // ledger.Nobody: there is none
+	progress hub.Progress
+}
+
+// chain looks an incarnation up, once in a snapshot that nothing is written in.
+func (v *view) chain(inc change.Incarnation) (chain, error) {
+	if c, ok := v.chains[inc]; ok {
+		return c, nil
+	}
+	c := chain{id: ledger.Nobody}
+	err := v.query(`SELECT id, seq, sum FROM tidemark.origin WHERE inc = $1::bytea`, func(r *row) error {
+		c.id, c.progress.Seq = r.int(0), uint64(r.int(1))
+		copy(c.progress.Sum[:], r.blob(2))
 		return nil
 	}, inc[:])
 	if err != nil {
-		return 0, fmt.Errorf("read origin: %w", err)
+		return c, fmt.Errorf("look up incarnation %s: %w", inc, err)
 	}
-	return id, nil
+	if v.flush == nil {
+		if v.chains == nil {
+			v.chains = map[change.Incarnation]chain{}
+		}
+		v.chains[inc] = c
+	}
+	return c, nil
 }
 
-func (v *view) touchedTables(m *moment, scopes []rule.ScopeID) (map[int64]bool, error) {
+// stirredTables are those with changes that self may not know, or that may have taken rows
+// out of its scopes. A device's own inserts and updates do neither, for a row that leaves a
+// scope has an entry there that says so: most pulls follow the reader's own push, and read no
+// row for it.
+func (v *view) stirredTables(m *moment, self int64, scopes []rule.ScopeID) (map[int64]bool, error) {
 	out := map[int64]bool{}
 	var a args
-	q := "SELECT DISTINCT l.tbl FROM " + m.entries("scope = ANY("+a.add(scopeTexts(scopes))+"::text[]) AND ", &a) + " AS l"
-	err := v.query(q, func(r *row) error {
+	err := v.query(m.stirredTablesSQL(self, scopes, &a), func(r *row) error {
 		out[r.int(0)] = true
 		return nil
 	}, a.list...)
@@ -64,6 +90,11 @@ func (v *view) touchedTables(m *moment, scopes []rule.ScopeID) (map[int64]bool, 
 		return nil, fmt.Errorf("read the change log: %w", err)
 	}
 	return out, nil
+}
+
+func (m *moment) stirredTablesSQL(self int64, scopes []rule.ScopeID, a *args) string {
+	return "SELECT l.tbl FROM " + m.entries("scope = ANY("+a.add(scopeTexts(scopes))+"::text[]) AND ", a) +
+		" AS l GROUP BY l.tbl HAVING bool_or(l.origin <> " + a.add(self) + "::int4 OR l.op > " + strconv.Itoa(ledger.Update) + ")"
 }
 
 // deltaSQL joins the keys touched in some of the scopes with the rows as they are.

@@ -1,6 +1,7 @@
 package postgresstore
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -86,6 +87,7 @@ func TestOnlyTheNewestPartOfTheLogIsRead(t *testing.T) {
 		for name, sql := range map[string]func(*view, *args) string{
 			"delta":   func(v *view, a *args) string { return v.p.tables[0].deltaSQL(m, 0, north, a) },
 			"moved":   func(_ *view, a *args) string { return m.movedSQL(a) },
+			"tables":  func(_ *view, a *args) string { return m.stirredTablesSQL(0, north, a) },
 			"stirred": func(_ *view, a *args) string { return m.stirredSQL(a) },
 		} {
 			got := plans(t, s, sql)
@@ -95,6 +97,60 @@ func TestOnlyTheNewestPartOfTheLogIsRead(t *testing.T) {
 		}
 	}
 	expect(t, "what both wrote", since(t, s, c, change.Incarnation{}, north...), "customer 'n7'; invoice 1")
+}
+
+// Most pulls follow the reader's own push: no row is read for what only the reader did,
+// unless it may have taken rows out of its scopes.
+func TestOwnChangesReadNoRows(t *testing.T) {
+	s, dsn := visits(t)
+	customer := func(id, column, v string) []hub.Effect {
+		return []hub.Effect{set1("customer", change.Text(id), column, change.Text(v))}
+	}
+	for _, tc := range []struct {
+		name, other string
+		own         []hub.Effect
+		read, want  string
+	}{
+		{"inserts", "", []hub.Effect{visit("v1", "c1", "a", 1), put1("customer", "id region name email", change.Text("c10"), change.Text("south"), change.Null, change.Null)}, "", ""},
+		{"an update", "", customer("c1", "name", "x"), "", ""},
+		{"an update of nothing", "", customer("c1", "name", "x"), "", ""},
+		{"both of a row that another inserted", "INSERT INTO visit VALUES ('v2', 'c3')", []hub.Effect{set1("visit", change.Text("v2"), "note", change.Text("x"))}, "visit", "visit 'v2'"},
+		{"another's change of another table", "UPDATE customer SET name = 'y' WHERE id = 'c5'", []hub.Effect{visit("v3", "c1", "a", 1)}, "customer", "customer 'c5'"},
+		{"its move of a row", "", customer("c7", "region", "north"), "customer", "customer -'c7'"},
+		{"its move of a row below", "", []hub.Effect{set1("visit", change.Text("v3"), "customer_id", change.Text("c2"))}, "visit", "visit -'v3'"},
+		{"what it took along", "", customer("c1", "region", "north"), "customer visit", "customer -'c1'; visit -'v1'"},
+		{"its deletion", "", []hub.Effect{{Table: "visit", Kind: change.Delete, Key: change.Key{change.Text("v2")}}}, "visit", ""},
+	} {
+		c := at(t, s)
+		if tc.other != "" {
+			psql(t, dsn, tc.other)
+		}
+		if _, errs := take(t, s, []deed{{edgeA, tc.own}}, false); errors.Join(errs...) != nil {
+			t.Fatal(tc.name, errs)
+		}
+		south := []rule.ScopeID{"region/south"}
+		expect(t, tc.name, since(t, s, c, edgeA, south...), tc.want)
+		view1(t, s, func(hv hub.View) error {
+			v := hv.(*view)
+			m, err := readToken(c.Token)
+			if err != nil {
+				return err
+			}
+			self, err := v.origin(edgeA)
+			if err != nil {
+				return err
+			}
+			tables, err := v.stirredTables(&m, self, south)
+			var got []string
+			for _, tb := range v.p.tables {
+				if tables[tb.id] {
+					got = append(got, tb.def.Name)
+				}
+			}
+			expect(t, tc.name+": tables read", strings.Join(got, " "), tc.read)
+			return err
+		})
+	}
 }
 
 // What is read of a table page by page is read about once, however rows differ: a page

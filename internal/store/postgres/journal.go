@@ -91,16 +91,8 @@ func (v *view) Known(id change.TxID) (*hub.Received, error) {
 
 // Progress implements hub.View.
 func (v *view) Progress(inc change.Incarnation) (hub.Progress, error) {
-	var p hub.Progress
-	err := v.query(`SELECT seq, sum FROM tidemark.origin WHERE inc = $1::bytea`, func(r *row) error {
-		p.Seq = uint64(r.int(0))
-		copy(p.Sum[:], r.blob(1))
-		return nil
-	}, inc[:])
-	if err != nil {
-		return p, fmt.Errorf("read progress of %s: %w", inc, err)
-	}
-	return p, nil
+	c, err := v.chain(inc)
+	return c.progress, err
 }
 
 // Outcomes implements hub.View.

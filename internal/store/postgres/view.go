@@ -30,7 +30,8 @@ type view struct {
 	pinned   *witness // of a replica: what it shows at least
 	sealed   []seal   // the days of the log that are over, see day.go
 
-	checked map[change.Cursor]*claim // cursors that were looked at
+	checked map[change.Cursor]*claim     // cursors that were looked at
+	chains  map[change.Incarnation]chain // likewise; see chain
 }
 
 var _ hub.View = (*view)(nil)
