@@ -18,6 +18,7 @@ import (
 	"github.com/tidemark-sync/tidemark/internal/sqlite"
 	postgresstore "github.com/tidemark-sync/tidemark/internal/store/postgres"
 	sqlitestore "github.com/tidemark-sync/tidemark/internal/store/sqlite"
+	"github.com/tidemark-sync/tidemark/internal/wire/transport"
 )
 
 // A center is a hub in this process, without a network.
@@ -65,7 +66,7 @@ func openCenter(dir, dsn string, rows int) (*center, error) {
 }
 
 func newCenter(store hubStore, g ground, r *rule.Rules) (*center, error) {
-	h, err := hub.New(context.Background(), hub.Config{Store: store, Rules: r, DDL: store.DDL, Clock: clock.System{}, Rand: rand.Reader})
+	h, err := hub.New(context.Background(), hub.Config{Store: store, Rules: r, DDL: store.DDL, Clock: clock.System{}, Rand: rand.Reader, Beside: transport.Beside})
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}

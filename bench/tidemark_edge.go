@@ -202,7 +202,7 @@ func weight(m wire.Message) (int64, error) {
 
 // session runs one until done, over the warm connection.
 func (s *site) session(done func(*edge.Session, wire.Message) (bool, error)) error {
-	g := &guest{Session: edge.NewSession(s.engine, edge.SessionConfig{Device: s.device, Agent: "bench", Once: true})}
+	g := &guest{Session: edge.NewSession(s.engine, edge.SessionConfig{Device: s.device, Agent: "bench", Once: true, Beside: transport.Beside})}
 	g.done = func(m wire.Message) (bool, error) { return done(g.Session, m) }
 	err := s.client.Run(context.Background(), g)
 	if errors.Is(err, errDone) {
@@ -238,7 +238,7 @@ func (s *site) stand(after func() error) error {
 	s.stop = stop
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	current := false
-	g := &guest{Session: edge.NewSession(s.engine, edge.SessionConfig{Device: s.device, Agent: "bench"})}
+	g := &guest{Session: edge.NewSession(s.engine, edge.SessionConfig{Device: s.device, Agent: "bench", Beside: transport.Beside})}
 	g.done = func(m wire.Message) (bool, error) {
 		if current {
 			return false, after()

@@ -10,5 +10,6 @@
 //
 // What belongs to the file is in the file: identity, cursor, outbox, shadow. What
 // is on its way lies beside it (stage.go). Everything is synchronous, with clock and
-// randomness from outside, so that the simulator runs this very code.
+// randomness from outside, so that the simulator runs this very code; what is decoded ahead is
+// handed to whoever drives the session (SessionConfig.Beside), and waited for.
 package edge

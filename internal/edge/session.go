@@ -25,6 +25,7 @@ type SessionConfig struct {
 	PushBytes   int           // of one push; 0 means DefaultPushBytes
 	PushWindow  int           // pushes under way; 0 means DefaultPushWindow
 	FetchWindow uint32        // chunks per fetch; 0 means DefaultFetchWindow
+	Beside      wire.Beside   // decodes a staged chunk while one is written; nil: one after the other
 }
 
 // Defaults of SessionConfig.
@@ -92,7 +93,9 @@ func NewSession(e *Engine, cfg SessionConfig) *Session {
 	if cfg.FetchWindow == 0 {
 		cfg.FetchWindow = DefaultFetchWindow
 	}
-	return &Session{e: e, cfg: cfg, stage: newStage(e.cfg.Path)}
+	s := &Session{e: e, cfg: cfg, stage: newStage(e.cfg.Path)}
+	s.stage.beside = cfg.Beside
+	return s
 }
 
 type emitFunc = func(wire.Message) error

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidemark-sync/tidemark/change"
 	"github.com/tidemark-sync/tidemark/internal/rule"
+	"github.com/tidemark-sync/tidemark/internal/wire"
 )
 
 // stageMemory is how many bytes of a delta's sealed parts stay in memory; what
@@ -51,6 +52,8 @@ type stage struct {
 	plan *fetchPlan // nil: no bootstrap under way
 	at   place
 	file *journal
+
+	beside wire.Beside // nil: chunks are decoded when their turn has come
 
 	limit int      // bytes of a delta in memory
 	parts [][]byte // of the delta
@@ -179,7 +182,7 @@ func (s *stage) rows() (func(fn func(*change.Rows) error) error, error) {
 	}
 	return func(fn func(*change.Rows) error) error {
 		if s.plan != nil {
-			if err := s.file.rows(true, fn); err != nil {
+			if err := s.file.rows(true, s.beside, fn); err != nil {
 				return err
 			}
 		}
@@ -189,38 +192,10 @@ func (s *stage) rows() (func(fn func(*change.Rows) error) error, error) {
 			}
 		}
 		if s.spill != nil {
-			return s.spill.rows(false, fn)
+			return s.spill.rows(false, s.beside, fn)
 		}
 		return nil
 	}, nil
-}
-
-// rows decodes a journal's chunks one after another: memory holds one at a time.
-func (j *journal) rows(headed bool, fn func(*change.Rows) error) error {
-	return j.scan(func(kind byte, body []byte) error {
-		if kind != recordChunk {
-			return nil
-		}
-		if headed {
-			var err error
-			if _, body, err = splitChunk(body); err != nil {
-				return err
-			}
-		}
-		if len(body) == 0 {
-			return nil
-		}
-		list, err := change.OpenRows(body, change.Limits{})
-		if err != nil {
-			return fmt.Errorf("staged rows: %w", err)
-		}
-		for _, r := range list {
-			if err := fn(r); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }
 
 // clear forgets the delta.

@@ -37,11 +37,13 @@ type shelf struct {
 	cache Chunks // nil: every chunk is read for its reader
 	hub   string // tells this hub's from another's in the same cache
 	news  *news  // nil: every delta is read for its reader
+
+	beside wire.Beside // nil: a chunk is read when the one before it is sent
 }
 
 func newShelf(c, deltas Chunks, secret []byte) shelf {
 	sum := sha256.Sum256(append([]byte("tidemark chunks\x00"), secret...))
-	return shelf{c, hex.EncodeToString(sum[:8]), newNews(deltas)}
+	return shelf{cache: c, hub: hex.EncodeToString(sum[:8]), news: newNews(deltas)}
 }
 
 // aFew is how long devices that begin with nothing begin at one state: the delta that
@@ -56,6 +58,7 @@ type portion struct {
 	scopes []rule.ScopeID
 	key    string        // "" when it cannot be shared
 	need   change.Cursor // what it must show at least; zero: it is read from the database itself
+	onward chan portion  // where the next one begins, as soon as this one is read; nil: nobody wants to know
 }
 
 // start is a state, a few seconds old, at which a device may begin its bootstrap that

@@ -12,7 +12,8 @@ import (
 
 // fetch sends bootstrap chunks, each of a snapshot of its own, so that however
 // slow the edge is no snapshot stays open: the delta since the first chunk's
-// cursor makes one state of them. Memory is bounded by one chunk.
+// cursor makes one state of them. Memory is bounded by one chunk, or two where the
+// next one is read while one is sealed and sent.
 func (s *Session) fetch(ctx context.Context, m *wire.Fetch, emit func(wire.Message) error) error {
 	s.hold(nil)
 	start, err := s.start(ctx, m)
@@ -20,22 +21,34 @@ func (s *Session) fetch(ctx context.Context, m *wire.Fetch, emit func(wire.Messa
 		return s.fail("fetch", err)
 	}
 	p := portion{at: place{table: m.Table, after: m.After}, first: m.Table == "" && m.After == nil, seen: m.Seen}
-	for n := uint32(0); n < max(m.Window, 1); n++ {
-		c, void, err := s.portion(ctx, m, p, start)
-		if err != nil {
-			return s.fail("fetch", s.confess(ctx, err))
+	now, next := s.order(ctx, m, p, start), (*order)(nil)
+	defer func() { now.wait(); next.wait() }()
+	for n := uint32(1); ; n++ {
+		if p, ok := <-now.p.onward; ok && n < m.Window {
+			next = s.order(ctx, m, p, start)
 		}
-		if void != nil {
-			return emit(void)
+		if now.wait(); now.err != nil {
+			return s.fail("fetch", s.confess(ctx, now.err))
 		}
-		s.gaveChunk(c, p.first)
+		if now.void != nil {
+			return emit(now.void)
+		}
+		c := now.chunk
+		s.gaveChunk(c, now.p.first)
 		if err := emit(c); err != nil {
 			return err
 		}
-		if c.Done {
+		if c.Done || n >= m.Window {
 			break
 		}
-		p = portion{at: place{table: c.Table, after: c.After}, seen: c.At}
+		if next != nil && !next.follows(c) {
+			next.wait()
+			next = nil
+		}
+		if next == nil {
+			next = s.order(ctx, m, after(c), start)
+		}
+		now, next = next, nil
 	}
 	s.hub.note(s.device, func(p *presence) { p.progress = p.seen })
 	return nil
@@ -45,6 +58,7 @@ func (s *Session) fetch(ctx context.Context, m *wire.Fetch, emit func(wire.Messa
 // which is gone.
 func (s *Session) portion(ctx context.Context, m *wire.Fetch, p portion, start change.Cursor) (c *wire.Chunk, void *wire.Rebase, err error) {
 	aside := false
+	var d *draft
 	err = s.hub.view(ctx, func(v View) (err error) {
 		if err := s.abreast(); err != nil {
 			return err
@@ -61,7 +75,7 @@ func (s *Session) portion(ctx context.Context, m *wire.Fetch, p portion, start c
 		if err = s.share(v, &p, start); err != nil || p.key != "" || aside {
 			return err
 		}
-		c, err = s.chunk(v, p.scopes, p.at, p.first)
+		d, err = s.chunk(v, p.scopes, p.at, p.first)
 		return err
 	})
 	switch {
@@ -70,6 +84,8 @@ func (s *Session) portion(ctx context.Context, m *wire.Fetch, p portion, start c
 		c, err = s.shared(ctx, &p)
 	case aside:
 		c, err = s.read(ctx, &p)
+	default:
+		c, err = d.finish(&p)
 	}
 	return c, void, err
 }
@@ -100,8 +116,8 @@ func (s *Session) readable(v View, ask []rule.ScopeID) ([]rule.ScopeID, error) {
 }
 
 // chunk reads rows from a place on, over the ends of tables, parents first.
-func (s *Session) chunk(v View, scopes []rule.ScopeID, at place, first bool) (*wire.Chunk, error) {
-	c := &wire.Chunk{}
+func (s *Session) chunk(v View, scopes []rule.ScopeID, at place, first bool) (*draft, error) {
+	c := &draft{}
 	var err error
 	if c.At, err = v.Cursor(); err != nil {
 		return nil, err
@@ -123,14 +139,13 @@ func (s *Session) chunk(v View, scopes []rule.ScopeID, at place, first bool) (*w
 		c.Done = true
 		return c, nil
 	}
-	var rows []*change.Rows
 	for room := s.hub.limits.Part; ; {
 		r, next, err := v.Scan(tables[i].schema.Name, at.after, scopes, room)
 		if err != nil {
 			return nil, fmt.Errorf("scan %s: %w", tables[i].schema.Name, err)
 		}
 		if r != nil && r.Len() > 0 {
-			rows = append(rows, r)
+			c.rows = append(c.rows, r)
 			s.tally.sent(r.Len())
 			for _, val := range r.Values {
 				room -= val.Size()
@@ -149,12 +164,6 @@ func (s *Session) chunk(v View, scopes []rule.ScopeID, at place, first bool) (*w
 	}
 	if !c.Done {
 		c.Table, c.After = tables[i].schema.Name, at.after
-	}
-	if len(rows) == 0 {
-		return c, nil
-	}
-	if c.Body, err = change.SealRows(rows); err != nil {
-		return nil, fmt.Errorf("seal rows: %w", err)
 	}
 	return c, nil
 }

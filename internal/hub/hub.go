@@ -56,6 +56,9 @@ type Config struct {
 	// wakes, see Tolled, and what they missed between those that come back together. nil:
 	// each session reads for itself.
 	Deltas Chunks
+	// Beside lets the next chunk of a bootstrap be read while one is sealed. nil: one
+	// after the other.
+	Beside wire.Beside
 	// Tell lets the hubs of other processes that serve the store hear, through Heard, that
 	// something about a device changed which the change log does not show; zero: about
 	// any. It must not block. nil: there are no others.
@@ -166,6 +169,7 @@ func New(ctx context.Context, cfg Config) (*Hub, error) {
 	h.hlc = clock.NewHLC(cfg.Clock, 0, MaxDrift)
 	h.parcelKey, h.copies, h.tell = cfg.Parcel, cfg.Copies, cfg.Tell
 	h.shelf = newShelf(cfg.Chunks, cfg.Deltas, cfg.SealKey)
+	h.shelf.beside = cfg.Beside
 	h.past.key, h.past.recover, h.past.noSalvage = cfg.SealKey, cfg.Recover, cfg.NoSalvage
 	h.past.word = cfg.Word
 	h.Noted(cfg.Noted, cfg.NotedAt)

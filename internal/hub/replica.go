@@ -31,17 +31,17 @@ var ErrNoReplica = errors.New("no replica serves")
 // must not be newer than the last chunk's: by that it is found out that the hub lost a
 // state of which a device has rows. Of a first chunk, which is both, nothing but the
 // very state of its cursor will do.
-func (s *Session) aside(ctx context.Context, p *portion) *wire.Chunk {
+func (s *Session) aside(ctx context.Context, p *portion) *draft {
 	r, ok := s.hub.store.(Replicated)
 	if !ok || r.Replicas() == 0 || p.need.IsZero() {
 		return nil
 	}
-	var c *wire.Chunk
+	var d *draft
 	at, err := r.Aside(ctx, p.need, p.first, func(v View) (err error) {
 		if err := s.hub.current(); err != nil {
 			return err
 		}
-		if c, err = s.chunk(v, p.scopes, p.at, p.first); err != nil {
+		if d, err = s.chunk(v, p.scopes, p.at, p.first); err != nil {
 			return err
 		}
 		return s.abreast()
@@ -49,23 +49,26 @@ func (s *Session) aside(ctx context.Context, p *portion) *wire.Chunk {
 	if err != nil { // whatever it is, the database itself says it again
 		return nil
 	}
-	c.At = at
-	return c
+	d.At = at
+	return d
 }
 
 // read reads a portion for whoever asks for it.
 func (s *Session) read(ctx context.Context, p *portion) (*wire.Chunk, error) {
-	if c := s.aside(ctx, p); c != nil {
-		return c, nil
+	if d := s.aside(ctx, p); d != nil {
+		return d.finish(p)
 	}
-	var c *wire.Chunk
+	var d *draft
 	err := s.hub.view(ctx, func(v View) (err error) {
-		if c, err = s.chunk(v, p.scopes, p.at, p.first); err != nil {
+		if d, err = s.chunk(v, p.scopes, p.at, p.first); err != nil {
 			return err
 		}
 		return s.abreast() // the key names the setup
 	})
-	return c, err
+	if err != nil {
+		return nil, err
+	}
+	return d.finish(p)
 }
 
 // reach notes what a portion must show at least, and reports whether a copy of the

@@ -30,7 +30,7 @@ type peer struct {
 }
 
 func newPeer(e *edge.Engine, device change.DeviceID, cfg edge.SessionConfig) *peer {
-	cfg.Device = device
+	cfg.Device, cfg.Beside = device, transport.Beside
 	return &peer{s: edge.NewSession(e, cfg)}
 }
 

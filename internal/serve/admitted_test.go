@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -69,10 +70,12 @@ func newDesk(t *testing.T) *desk {
 	return newDeskOn(t, shopYAML)
 }
 
-func newDeskOn(t *testing.T, yaml string) *desk {
+// newDeskOn is one of a hub whose tables hold what some statements write, too.
+func newDeskOn(t *testing.T, yaml string, sql ...string) *desk {
 	t.Helper()
 	w := newWorld(t)
 	w.yaml(yaml)
+	sh(t, w.source, strings.Join(sql, ";"))
 	w.up()
 	w.join("one.db", "branch/1")
 	list, err := w.hub.Core().Devices(t.Context())
@@ -329,4 +332,40 @@ func TestTheLastPlaceIsGivenOnce(t *testing.T) {
 	}
 	busyFault(t, p.(refused).Start(t.Context(), d.emit))
 	busyFault(t, p.Receive(t.Context(), &wire.Ping{}, d.emit))
+}
+
+// A device that is alone gets several chunks in one turn, which are read ahead; one after
+// the other when anybody else works. It gets the same ones.
+func TestTurnsAreShortWhereSomebodyElseWorks(t *testing.T) {
+	const chunks = 9
+	var large []string
+	for i := range chunks {
+		large = append(large, fmt.Sprintf("INSERT INTO item VALUES('large%d',1,%d,hex(randomblob(140000)))", i, 5000+i))
+	}
+	d := newDeskOn(t, shopYAML, large...)
+	d.p.gate = admit.NewGate(admit.GateConfig{Clock: clock.System{}})
+	turns := func(window uint32) (n int64, ends []string) {
+		t.Helper()
+		before := d.p.gate.Load().Admitted
+		d.ask(&wire.Fetch{Window: window})
+		for _, m := range d.out {
+			ends = append(ends, m.(*wire.Chunk).After.String())
+		}
+		return d.p.gate.Load().Admitted - before, ends
+	}
+	alone, want := turns(64)
+	if n := int64(len(want)); n < chunks || alone != (n+stretch-1)/stretch {
+		t.Errorf("alone: %d chunks in %d turns", n, alone)
+	}
+	if n, ends := turns(6); n != 2 || len(ends) != 6 {
+		t.Errorf("a window of 6: %d chunks in %d turns", len(ends), n)
+	}
+	pass, err := d.p.gate.Enter(t.Context(), admit.Ask{Weight: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pass.Done()
+	if n, ends := turns(64); n != int64(len(want)) || !slices.Equal(ends, want) {
+		t.Errorf("beside somebody else: %d chunks in %d turns, not %d", len(ends), n, len(want))
+	}
 }

@@ -101,7 +101,7 @@ func openOffice(ctx context.Context, b base, cfg opening) (_ *Office, err error)
 	o.Core, err = hub.New(ctx, hub.Config{
 		Store: store, Rules: rules, DDL: store.DDL, Clock: cfg.Clock, Rand: cfg.Rand, Logger: cfg.Logger, Parcel: seal,
 		Copies: hub.CopyPolicy(conf.Hub.Copies), SealKey: key, Recover: conf.Hub.Rollback == "recover", NoSalvage: conf.Hub.Salvage == "false",
-		Chunks: o.chunks, Deltas: o.chunks.deltas, Noted: n.Cursor, NotedAt: n.At, Word: cfg.word, Tell: tell, Name: conf.Hub.Name, Limits: hub.Limits{
+		Chunks: o.chunks, Deltas: o.chunks.deltas, Beside: transport.Beside, Noted: n.Cursor, NotedAt: n.At, Word: cfg.word, Tell: tell, Name: conf.Hub.Name, Limits: hub.Limits{
 			Frame: int(conf.Hub.Limits.Frame), Tx: int(conf.Hub.Limits.Transaction),
 			Row: int(conf.Hub.Limits.Row), Ops: conf.Hub.Limits.Rows,
 		},
