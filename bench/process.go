@@ -68,6 +68,7 @@ type peer struct {
 	in   *json.Encoder
 	out  *json.Decoder
 	stop func() error
+	pid  int // 0: it runs in this process
 }
 
 // start runs a role in a process of its own or, when inside, in this one (which
@@ -100,7 +101,7 @@ func start(name string, inside bool) (*peer, error) {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	return &peer{name: name, in: json.NewEncoder(in), out: json.NewDecoder(out),
-		stop: func() error { _ = in.Close(); return cmd.Wait() }}, nil
+		stop: func() error { _ = in.Close(); return cmd.Wait() }, pid: cmd.Process.Pid}, nil
 }
 
 // roleVariable tells a child what to be.
