@@ -3,6 +3,7 @@ package postgresstore
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,8 +22,8 @@ import (
 
 // books is what is known of the hub's documents and chains, and what is kept back.
 type books struct {
-	records  map[hub.Name][]byte // nil: there is none
-	lists    map[hub.Name][]hub.Record
+	records  map[hub.Name][]byte                // nil: there is none
+	lists    map[string]map[string][]hub.Record // by kind, and by prefix
 	progress map[change.Incarnation]hub.Progress
 	mark     int64 // the last one given
 	marked   bool  // mark is known
@@ -42,7 +43,7 @@ const listAhead = 16
 
 // foresee adds to a batch the reading of what will be asked for.
 func (k *books) foresee(b *pgx.Batch, a *hub.Ahead) {
-	k.records, k.lists = make(map[hub.Name][]byte, len(a.Records)), make(map[hub.Name][]hub.Record, len(a.Lists))
+	k.records, k.lists = make(map[hub.Name][]byte, len(a.Records)), map[string]map[string][]hub.Record{}
 	kinds, ids := make([]string, len(a.Records)), make([]string, len(a.Records))
 	for i, n := range a.Records {
 		kinds[i], ids[i] = n.Kind, n.ID
@@ -62,24 +63,31 @@ func (k *books) foresee(b *pgx.Batch, a *hub.Ahead) {
 }
 
 func (k *books) foreseeLists(b *pgx.Batch, names []hub.Name) {
-	kinds, from, to := make([]string, len(names)), make([]string, len(names)), make([]string, len(names))
-	for i, n := range names {
-		kinds[i], from[i], to[i] = n.Kind, n.ID, beyond(n.ID)
-		k.lists[n] = nil
+	var kinds, from, to []string
+	for _, n := range names {
+		of := k.lists[n.Kind]
+		if of == nil {
+			of = map[string][]hub.Record{}
+			k.lists[n.Kind] = of
+		}
+		if _, ok := of[n.ID]; ok { // two pushes of one device
+			continue
+		}
+		of[n.ID] = nil
+		kinds, from, to = append(kinds, n.Kind), append(from, n.ID), append(to, beyond(n.ID))
 	}
 	b.Queue(`SELECT n.i, r.id, r.body FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS n (kind, low, high, i) CROSS JOIN LATERAL
 		(SELECT * FROM tidemark.record AS r WHERE r.kind = (n.kind COLLATE "C") AND r.id >= (n.low COLLATE "C") AND r.id < (n.high COLLATE "C") ORDER BY r.id LIMIT $4::int8) AS r
 		ORDER BY n.i, r.id`, kinds, from, to, int64(listAhead+1)).
 		Query(func(rows pgx.Rows) error {
 			err := answers(func(r *row) error {
-				n := names[r.int(0)-1]
-				k.lists[n] = append(k.lists[n], hub.Record{ID: r.text(1), Body: r.blob(2)})
+				i := r.int(0) - 1
+				of := k.lists[kinds[i]]
+				of[from[i]] = append(of[from[i]], hub.Record{ID: r.text(1), Body: r.blob(2)})
 				return nil
 			})(rows)
-			for n, list := range k.lists {
-				if len(list) > listAhead {
-					delete(k.lists, n)
-				}
+			for _, of := range k.lists {
+				maps.DeleteFunc(of, func(_ string, list []hub.Record) bool { return len(list) > listAhead })
 			}
 			return err
 		})
@@ -99,11 +107,7 @@ func (k *books) put(n hub.Name, body []byte, certain bool) {
 		k.records[n] = body
 	}
 	delete(k.records, hub.Name{Kind: hub.KindStamp, ID: n.Kind})
-	for list := range k.lists {
-		if list.Kind == n.Kind && strings.HasPrefix(n.ID, list.ID) {
-			delete(k.lists, list)
-		}
-	}
+	maps.DeleteFunc(k.lists[n.Kind], func(prefix string, _ []hub.Record) bool { return strings.HasPrefix(n.ID, prefix) })
 }
 
 // Record implements hub.View.
@@ -120,7 +124,7 @@ func (t *tx) Record(kind, id string) ([]byte, error) {
 
 // Records implements hub.View.
 func (t *tx) Records(kind, prefix, after string, limit int) ([]hub.Record, error) {
-	list, ok := t.books.lists[hub.Name{Kind: kind, ID: prefix}]
+	list, ok := t.books.lists[kind][prefix]
 	if !ok || after != "" || limit <= len(list) {
 		return t.view.Records(kind, prefix, after, limit)
 	}
@@ -210,7 +214,7 @@ func (t *tx) keep() error {
 	if err := t.queueJournal(b); err != nil {
 		return err
 	}
-	if err := t.c.SendBatch(t.ctx, b).Close(); err != nil {
+	if err := t.batch(b); err != nil {
 		return fmt.Errorf("keep the journal and documents: %w", err)
 	}
 	return nil

@@ -33,10 +33,7 @@ type logging struct {
 func (e *logging) send() error {
 	b := e.b
 	e.b = &pgx.Batch{}
-	if b.Len() == 0 {
-		return nil
-	}
-	return e.t.c.SendBatch(e.t.ctx, b).Close()
+	return e.t.batch(b)
 }
 
 // log writes the change log as the triggers would have. An update that changed nothing

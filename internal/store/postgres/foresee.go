@@ -73,7 +73,7 @@ func (t *tx) Foresee(a *hub.Ahead) error {
 	t.books.foresee(b, a)
 	want := t.wanted(a.Txs)
 	asked := t.foreseeBases(b, want.touched)
-	if err := t.c.SendBatch(t.ctx, b).Close(); err != nil {
+	if err := t.batch(b); err != nil {
 		return fmt.Errorf("read ahead: %w", err)
 	}
 	for c, a := range asked {
@@ -88,10 +88,8 @@ func (t *tx) Foresee(a *hub.Ahead) error {
 			return err
 		}
 	}
-	if b.Len() > 0 {
-		if err := t.c.SendBatch(t.ctx, b).Close(); err != nil {
-			return fmt.Errorf("read ahead: %w", err)
-		}
+	if err := t.batch(b); err != nil {
+		return fmt.Errorf("read ahead: %w", err)
 	}
 	t.begun = begun
 	return t.foreseeParents(want.rows)
@@ -404,7 +402,7 @@ func (t *tx) foreseeParents(rows map[*table]*wish) error {
 		if b.Len() == 0 {
 			return nil
 		}
-		if err := t.c.SendBatch(t.ctx, b).Close(); err != nil {
+		if err := t.batch(b); err != nil {
 			return fmt.Errorf("read ahead: %w", err)
 		}
 		rows = next

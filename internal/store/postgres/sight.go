@@ -65,15 +65,11 @@ func (l *gaze) read(r *row) {
 func (l *gaze) done(timeline string) error {
 	v := l.v
 	if l.seen {
-		stale := false
-		err := query(v.ctx, v.c, "SELECT "+versionSQL, func(r *row) error {
-			stale = r.text(0) != v.p.version
-			return nil
-		}, v.p.oidArg())
+		now, err := version(v.ctx, v.c, v.p)
 		if err != nil {
 			return fmt.Errorf("begin snapshot: %w", err)
 		}
-		if stale {
+		if now != v.p.version {
 			return errStale
 		}
 	}

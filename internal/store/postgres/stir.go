@@ -70,7 +70,7 @@ func (t *tx) notchFor(authors []int64) error {
 	if err := t.queueNotches(b, authors); err != nil {
 		return err
 	}
-	if err := t.c.SendBatch(t.ctx, b).Close(); err != nil {
+	if err := t.batch(b); err != nil {
 		return fmt.Errorf("write the change log: %w", err)
 	}
 	return nil

@@ -189,20 +189,20 @@ func (t *tx) exec(sql string, args ...any) (int64, error) {
 	return exec(t.ctx, t.c, sql, args...)
 }
 
+// batch sends statements in one trip, when there are any.
+func (t *tx) batch(b *pgx.Batch) error {
+	if b.Len() == 0 {
+		return nil
+	}
+	return t.c.SendBatch(t.ctx, b).Close()
+}
+
 // notch lengthens the log without a row: something else moved.
 func (t *tx) notch() error {
 	if err := t.ready(); err != nil {
 		return err
 	}
-	_, err := t.exec(`INSERT INTO tidemark.log (tbl, op, mask, origin, hlc, scope) VALUES (0, $1::int2, 0, $2::int4, $3::int8, '')`,
-		int64(ledger.Touch), t.by.Origin, int64(t.by.HLC))
-	if err == nil {
-		_, err = t.exec(`SELECT pg_notify('tidemark', '')`)
-	}
-	if err != nil {
-		return fmt.Errorf("write the change log: %w", err)
-	}
-	return nil
+	return t.notchFor([]int64{t.by.Origin})
 }
 
 // end completes the transaction.

@@ -96,10 +96,8 @@ func (t *tx) send(ops []op) error {
 			break
 		}
 	}
-	if b.Len() > 0 {
-		if err := t.c.SendBatch(t.ctx, b).Close(); err != nil {
-			return t.blame(err)
-		}
+	if err := t.batch(b); err != nil {
+		return t.blame(err)
 	}
 	if fault != nil {
 		return fault

@@ -113,6 +113,9 @@ func (p *play) update(b *bench) {
 			ahead.Txs = append(ahead.Txs, p.received(b, inc, p.is.progress[inc]+1).Tx)
 		}
 	}
+	if rapid.Bool().Draw(p.t, "twice") { // two pushes of one device
+		ahead.Records, ahead.Lists, ahead.Txs = append(ahead.Records, ahead.Records...), append(ahead.Lists, ahead.Lists...), append(ahead.Txs, ahead.Txs...)
+	}
 	told := rapid.Bool().Draw(p.t, "told")
 	steps := p.steps(b, 3)
 	err := b.s.Update(context.Background(), func(tx hub.Tx) error {
