@@ -77,9 +77,9 @@ func slow(err error) bool {
 	return errors.As(err, &pe) && pe.Code == "57014"
 }
 
-// taken reports that somebody else made a table at the same time, or that the default
+// taken reports that somebody else made a table, or its row type, at the same time, or that the default
 // partition holds what would belong in a new one.
 func taken(err error) bool {
 	var pe *pgconn.PgError
-	return errors.As(err, &pe) && (pe.Code == "42P07" || pe.Code == "23514" || pe.Code == "23505")
+	return errors.As(err, &pe) && (pe.Code == "42P07" || pe.Code == "42710" || pe.Code == "23514" || pe.Code == "23505")
 }
